@@ -1,0 +1,69 @@
+# `make demo` and `make test` do everything on a fresh Debian machine, as root; the other targets are their parts.
+
+SHELL := /bin/bash
+DESTDIR ?=
+CNI_BIN_DIR ?= /opt/cni/bin
+# Debian's Python: the environment of the build is the same on every machine, whatever else lies in PATH.
+PYTHON := /usr/bin/python3
+VENV := .venv
+PACKAGES := cni_core cni_macvlan_py cni_ipvlan_py ipam
+SOURCES := $(shell find $(PACKAGES) -name '*.py' -o -name '*.json') build.spec
+SCHEMAS := $(wildcard cni_core/schema/*.json) cni_core/schema/generate.py
+VALIDATORS := cni_core/schema/validators.py
+BUILT := build/plugins
+LAB := $(PYTHON) -m conformance.lab run
+
+.PHONY: demo test build install bench lint unit kernel clean
+
+demo: build
+	@scripts/need demo
+	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
+
+test: lint unit kernel
+
+build: $(BUILT)
+
+install: build
+	@scripts/install dist/cni "$(DESTDIR)$(CNI_BIN_DIR)"
+
+bench: build
+	@scripts/need bench
+	@$(LAB) --kernel host -- $(VENV)/bin/python -m conformance.bench dist/cni /usr/lib/cni
+
+lint: $(VENV)/dev $(VALIDATORS)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/dev $(VALIDATORS)
+	$(VENV)/bin/pytest tests/unit
+
+kernel: build $(VENV)/dev
+	@scripts/need test
+	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
+
+clean:
+	rm -rf build dist $(VENV) $(VALIDATORS)
+
+# The steps that leave files
+
+$(VENV)/build: requirements.txt scripts/need
+	@scripts/need build
+	@echo "setting up $(VENV)…"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/build
+	@echo "installing what the tests need…"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VALIDATORS): $(SCHEMAS)
+	@$(PYTHON) -m cni_core.schema.generate
+	@touch $@
+
+$(BUILT): $(VENV)/build $(VALIDATORS) $(SOURCES)
+	@echo "freezing the plugins…"
+	@$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller build.spec
+	@touch $@

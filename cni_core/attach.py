@@ -1,0 +1,154 @@
+"""The walk of one call, for both kinds of link: parent, addresses, link, result. The plugins bring their kind and IPAM.
+
+What a step of ADD did is undone, newest first, if a later one fails. DEL takes the same things away in the other order
+and is content with what is gone already.
+"""
+
+from __future__ import annotations
+
+from cni_core import link as links, parent as parents
+from cni_core.address import format_mac
+from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError
+from cni_core.netns import Sandbox
+from cni_core.result import Interface, Result
+from cni_core.rtnl.messages import del_link
+from cni_core.rtnl.socket import Rtnl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from cni_core.request import Request
+    from cni_core.rtnl.messages import Link
+
+    class LinkKind(Protocol):
+        """What differs between macvlan and ipvlan."""
+
+        @property
+        def NAME(self) -> str:
+            """The kernel's and the schema's name of the kind (IFLA_INFO_KIND)."""
+
+        def accepts(self, config: dict[str, Any]) -> bool:
+            """Whether the configuration is valid by the kind's schema."""
+
+        def info_data(self, config: dict[str, Any]) -> bytes:
+            """The attributes of IFLA_INFO_DATA for a new link."""
+
+        def mac(self, request: Request) -> bytes:
+            """The hardware address to give the link; empty for the kernel's choice. CniError."""
+
+        def difference(self, config: dict[str, Any], link: Link) -> str:
+            """In words, how a link differs from what the configuration asks for; empty if it does not."""
+
+    class Ipam(Protocol):
+        """Where addresses come from."""
+
+        def add(self, request: Request, undo: list[Callable[[], None]]) -> Result:
+            """ips, routes and dns for the attachment; appends to undo what takes back all that it did. CniError."""
+
+        def delete(self, request: Request) -> None:
+            """Releases all addresses of the attachment; none is no error."""
+
+        def check(self, request: Request) -> None:
+            """CniError unless the attachment still holds its addresses."""
+
+        def gc(self, request: Request) -> None:
+            """Releases what no valid attachment owns."""
+
+        def status(self, request: Request) -> None:
+            """CniError if an add would fail now."""
+
+
+def add(request: Request, kind: LinkKind, ipam: Ipam) -> Result:
+    """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
+    undo: list[Callable[[], None]] = []
+    with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+        try:
+            return _add(request, kind, ipam, undo, host, sandbox, inside)
+        except BaseException as error:
+            _undo(undo, error)
+            raise
+
+
+def _add(
+    request: Request,
+    kind: LinkKind,
+    ipam: Ipam,
+    undo: list[Callable[[], None]],
+    host: Rtnl,
+    sandbox: Sandbox,
+    inside: Rtnl,
+) -> Result:
+    result = request.prev_result or Result()
+    parent = parents.find(request.config, host)
+    mtu = parents.mtu(request.config, parent)
+    links.refuse_existing(request, inside)
+    addresses = ipam.add(request, undo)
+    link = links.create(request, kind, parent, mtu, host, sandbox, inside)
+    undo.append(lambda: inside.execute(del_link(link.index)))
+    links.configure(request, link, parent, addresses, sandbox, inside)
+    for ip in addresses.ips:
+        ip.interface = len(result.interfaces)
+    result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
+    result.ips += addresses.ips
+    result.routes += addresses.routes
+    result.dns = request.config.get("dns") or addresses.dns or result.dns
+    return result
+
+
+def delete(request: Request, kind: LinkKind, ipam: Ipam) -> None:
+    """Removes the attachment's link, then releases its addresses: not before nobody can use them."""
+    if request.netns:
+        try:
+            with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
+                links.remove(request, kind, inside)
+        except CniError as error:
+            if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
+                raise
+    ipam.delete(request)
+
+
+def check(request: Request, kind: LinkKind, ipam: Ipam) -> None:
+    """CniError with the first difference between the attachment and prevResult."""
+    result = request.prev_result
+    if result is None:
+        raise CniError(INVALID_CONFIG, "prevResult: CHECK needs the result of ADD")
+    with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+        try:
+            parent = parents.find(request.config, host)
+        except CniError as error:
+            raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
+        links.verify(request, kind, parent, result, inside)
+    ipam.check(request)
+
+
+def gc(request: Request, ipam: Ipam) -> None:
+    """Takes back what no valid attachment owns; their links went with their namespaces."""
+    ipam.gc(request)
+
+
+def status(request: Request, ipam: Ipam) -> None:
+    """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
+    try:
+        if not request.config.get("linkInContainer"):
+            with Rtnl() as host:
+                parents.mtu(request.config, parents.find(request.config, host))
+        ipam.status(request)
+    except CniError as error:
+        raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+
+
+def _parent_rtnl(request: Request, sandbox: Sandbox) -> Rtnl:
+    """A socket in the namespace where the parent is."""
+    return sandbox.rtnl() if request.config.get("linkInContainer") else Rtnl()
+
+
+def _undo(steps: list[Callable[[], None]], error: BaseException) -> None:
+    """Every step is tried; what could not be undone is told beside what failed."""
+    for step in reversed(steps):
+        try:
+            step()
+        except (CniError, OSError) as failure:
+            if isinstance(error, CniError):
+                error.details = f"{error.details} Not undone: {failure}.".lstrip()

@@ -1,0 +1,143 @@
+"""One call: environment and stdin in, exit status and stdout out. Every failure becomes one CNI error here."""
+
+from __future__ import annotations
+
+from posix import _exit, environ as process_environ, read, umask, write
+
+from cni_core import attach
+from cni_core.errors import INTERNAL, INVALID_CONFIG, INVALID_ENVIRONMENT, IO_FAILURE, CniError, strerror
+from cni_core.request import SINCE, Request, parse_config, version_of
+from cni_core.result import LATEST, SUPPORTED
+from cni_core.strictjson import MAX_BYTES, dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
+    from cni_core.attach import Ipam, LinkKind
+
+USAGE = """\
+This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
+and a network configuration on standard input (https://www.cni.dev/docs/spec/).
+Commands: VERSION, {commands}. Specification versions: {versions}.
+"""
+
+
+def main(kind: LinkKind, ipam: Ipam) -> NoReturn:
+    """The program: answers the call that the process was started for, and ends the process."""
+    umask(0o022)  # whatever the runtime's is
+    if b"CNI_COMMAND" in process_environ:
+        status, stdout = _call_with_stdin(kind, ipam)
+    else:
+        status, stdout = call(process_environ, b"", kind, ipam)
+        _write(2, usage(kind).encode())
+    written = _write(1, stdout)
+    _exit(status if written else 1)
+
+
+def call(environ: Mapping[bytes, bytes], stdin: bytes, kind: LinkKind, ipam: Ipam) -> tuple[int, bytes]:
+    """Answers one call; returns the exit status and what goes to stdout (empty, or one JSON document and a newline)."""
+    try:
+        document = _answer(_environment(environ), stdin, kind, ipam)
+    except CniError as error:
+        return _failure(error, stdin)
+    except Exception as error:  # a defect of ours is still one CNI error, and no traceback
+        return _failure(CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}"), stdin)
+    return 0, b"" if document is None else dumps(document) + b"\n"
+
+
+def usage(kind: LinkKind) -> str:
+    """For a person who called the plugin by hand."""
+    return USAGE.format(name=kind.NAME, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
+
+
+def _answer(environ: dict[str, str], stdin: bytes, kind: LinkKind, ipam: Ipam) -> dict[str, Any] | None:
+    command = environ.get("CNI_COMMAND", "")
+    if command == "VERSION":
+        asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
+        return {"cniVersion": asked or LATEST, "supportedVersions": list(SUPPORTED)}
+    if command not in SINCE:
+        known = ", ".join(["VERSION", *SINCE])
+        problem = f"{command!r} is not a command" if command else "is not set"
+        raise CniError(INVALID_ENVIRONMENT, f"CNI_COMMAND: {problem}", f"The commands are {known}.")
+    config = parse_config(stdin)
+    request = Request(command, environ, config)
+    if not kind.accepts(config):
+        raise _explained(kind.NAME, config)
+    if command == "ADD":
+        return attach.add(request, kind, ipam).to_json(request.cni_version)
+    if command == "DEL":
+        attach.delete(request, kind, ipam)
+    elif command == "CHECK":
+        attach.check(request, kind, ipam)
+    elif command == "GC":
+        attach.gc(request, ipam)
+    else:
+        attach.status(request, ipam)
+    return None
+
+
+def _explained(schema: str, config: dict[str, Any]) -> CniError:
+    from cni_core.schema.explain import violations  # jsonschema: only where a configuration was rejected
+
+    found = violations(schema, config)
+    others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return CniError(INVALID_CONFIG, f"invalid configuration: {found[0]}{others}", "; ".join(found))
+
+
+def _environment(environ: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The CNI_* variables as text."""
+    found = {}
+    for name, value in environ.items():
+        if name.startswith(b"CNI_"):
+            try:
+                found[name.decode()] = value.decode()
+            except UnicodeDecodeError:
+                raise CniError(
+                    INVALID_ENVIRONMENT, f"{name.decode(errors='replace')}: the value is not UTF-8"
+                ) from None
+    return found
+
+
+def _failure(error: CniError, stdin: bytes) -> tuple[int, bytes]:
+    return 1, dumps(error.to_json(_error_version(stdin))) + b"\n"
+
+
+def _error_version(stdin: bytes) -> str:
+    """An error repeats the configuration's cniVersion, if that much of it can be read."""
+    try:
+        return version_of(parse_config(stdin))
+    except CniError:
+        return LATEST
+
+
+def _call_with_stdin(kind: LinkKind, ipam: Ipam) -> tuple[int, bytes]:
+    try:
+        stdin = _read_all(0)
+    except OSError as error:
+        return _failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b"")
+    return call(process_environ, stdin, kind, ipam)
+
+
+def _read_all(fd: int) -> bytes:
+    """Everything to be read, or a little more than the longest configuration that is accepted."""
+    parts: list[bytes] = []
+    size = 0
+    while size <= MAX_BYTES:
+        part = read(fd, 1 << 16)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def _write(fd: int, data: bytes) -> bool:
+    """Writes everything; False where nobody reads any more."""
+    try:
+        while data:
+            data = data[write(fd, data) :]
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""The one exception that leaves the plugins, and the table of codes it may carry.
+
+Codes 1 to 99 are the CNI specification's (SPEC.md, "Error"); those from 100 are ours.
+"""
+
+from __future__ import annotations
+
+INCOMPATIBLE_VERSION = 1
+UNSUPPORTED_FIELD = 2
+UNKNOWN_CONTAINER = 3
+INVALID_ENVIRONMENT = 4
+IO_FAILURE = 5
+DECODING_FAILURE = 6
+INVALID_CONFIG = 7
+TRY_AGAIN_LATER = 11
+NOT_AVAILABLE = 50
+LIMITED_CONNECTIVITY = 51
+
+INTERNAL = 100
+KERNEL_REFUSED = 101
+PARENT_UNUSABLE = 102
+INTERFACE_EXISTS = 103
+POOL_EXHAUSTED = 104
+ADDRESS_UNAVAILABLE = 105
+DUPLICATE_ADDRESS = 106
+CHECK_DIFFERS = 107
+DATA_DIRECTORY = 108
+
+MEANING = {
+    INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
+    UNSUPPORTED_FIELD: "a field of the configuration is not supported",
+    UNKNOWN_CONTAINER: "the container's network namespace does not exist",
+    INVALID_ENVIRONMENT: "a CNI_* environment variable is missing or invalid",
+    IO_FAILURE: "standard input or output failed",
+    DECODING_FAILURE: "the configuration is not JSON, or not an object",
+    INVALID_CONFIG: "the configuration is invalid",
+    TRY_AGAIN_LATER: "something is busy for the moment: try again later",
+    NOT_AVAILABLE: "an ADD would fail now",
+    LIMITED_CONNECTIVITY: "an ADD would fail now, and running containers may be cut off",
+    INTERNAL: "a defect of this plugin",
+    KERNEL_REFUSED: "the kernel refused a request",
+    PARENT_UNUSABLE: "the parent link is there but cannot carry the container's link",
+    INTERFACE_EXISTS: "the container already has an interface of that name",
+    POOL_EXHAUSTED: "no address is free",
+    ADDRESS_UNAVAILABLE: "the address asked for cannot be given",
+    DUPLICATE_ADDRESS: "another host on the link uses the address",
+    CHECK_DIFFERS: "the attachment is not as ADD left it",
+    DATA_DIRECTORY: "the lease directory cannot be used",
+}
+
+
+class CniError(Exception):
+    """A call's failure, as the runtime is told of it.
+
+    code is one of this module's; msg says what is wrong in the user's words, details what to do about it.
+    """
+
+    def __init__(self, code: int, msg: str, details: str = "") -> None:
+        super().__init__(msg)
+        self.code = code
+        self.msg = msg
+        self.details = details
+
+    def to_json(self, cni_version: str) -> dict[str, object]:
+        """The error object of the CNI specification ("Error")."""
+        document: dict[str, object] = {"cniVersion": cni_version, "code": self.code, "msg": self.msg}
+        if self.details:
+            document["details"] = self.details
+        return document
+
+
+def strerror(error: OSError) -> str:
+    """The kernel's words for an OSError, without Python's "[Errno 2]"."""
+    return error.strerror or str(error)

@@ -1,0 +1,214 @@
+"""The container's link: made, configured, compared with what it should be, removed.
+
+It is made under a temporary name straight in the container's namespace, then named and brought up in one message: under
+its final name (eth0) it would collide with the host's (rtnl_newlink looks there first, net/core/rtnetlink.c). The
+temporary name follows from the attachment, so that DEL and the next ADD find what a killed ADD left.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, AF_INET6
+from errno import EADDRINUSE, EBUSY, EEXIST
+
+from cni_core import dad, sysctl
+from cni_core.address import format_mac
+from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
+from cni_core.netns import Entered
+from cni_core.rtnl.messages import Route, del_link, new_address, new_link, new_route, rename_and_raise
+from cni_core.rtnl.socket import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_core.address import Address
+    from cni_core.attach import LinkKind
+    from cni_core.netns import Sandbox
+    from cni_core.request import Request
+    from cni_core.result import IP, Result, RouteSpec
+    from cni_core.rtnl.messages import Link
+    from cni_core.rtnl.socket import Rtnl
+
+
+def temporary_name(request: Request) -> str:
+    """15 bytes, the same for every call about the same attachment (FNV-1a of container id and interface)."""
+    digest = 0xCBF29CE484222325
+    for byte in f"{request.container_id}/{request.ifname}".encode():
+        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"cni{digest >> 16:012x}"
+
+
+def refuse_existing(request: Request, inside: Rtnl) -> None:
+    existing = inside.link(request.ifname)
+    if existing:
+        raise CniError(
+            INTERFACE_EXISTS,
+            f"CNI_IFNAME: the container already has an interface {request.ifname} ({existing.kind or 'physical'})",
+            "DEL the attachment that made it first, or choose another name.",
+        )
+
+
+def create(
+    request: Request, kind: LinkKind, parent: Link, mtu: int, host: Rtnl, sandbox: Sandbox, inside: Rtnl
+) -> Link:
+    """The new link, down and under its temporary name; host is the socket of the parent's namespace."""
+    name = temporary_name(request)
+    message = new_link(
+        name,
+        kind.NAME,
+        kind.info_data(request.config),
+        parent=parent.index,
+        netns=sandbox.fd,
+        mtu=mtu,
+        mac=kind.mac(request),
+    )
+    try:
+        try:
+            host.execute(message)
+        except KernelError as error:
+            left = inside.link(name) if error.errno == EEXIST else None
+            if not left:
+                raise
+            inside.execute(del_link(left.index))  # a killed ADD's
+            host.execute(message)
+    except KernelError as error:
+        if error.errno == EBUSY:
+            raise CniError(
+                PARENT_UNUSABLE,
+                f"master: {parent.name} is taken by another kind of link: {kind.NAME} cannot share it",
+                "A parent carries macvlan, ipvlan or a bridge, never two of them, and passthru shares with nobody.",
+            ) from None
+        raise
+    link = inside.link(name)
+    if not link:
+        raise CniError(CHECK_DIFFERS, f"the new link {name} vanished from {sandbox.path}")
+    return link
+
+
+def configure(request: Request, link: Link, parent: Link, result: Result, sandbox: Sandbox, inside: Rtnl) -> None:
+    """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work."""
+    temporary, ifname = link.name, request.ifname
+    timers = dad.Timers(request.config.get("dad", dad.FAST))
+    has_ipv6 = any(ip.cidr.family == AF_INET6 for ip in result.ips)
+    messages = [rename_and_raise(link.index, ifname)]
+    messages += [new_address(link.index, ip.cidr, dad=timers.policy != dad.OFF) for ip in result.ips]
+    messages += [new_route(route) for route in routes(result.routes, result.ips, link.index)]
+    with Entered(sandbox):
+        # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
+        sysctl.write("1", "net", "ipv4", "conf", temporary, "arp_notify")
+        if has_ipv6:
+            for name in ("lo", temporary):
+                if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
+                    sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
+            sysctl.write("1", "net", "ipv6", "conf", temporary, "ndisc_notify")
+            sysctl.write("1", "net", "ipv6", "conf", temporary, "keep_addr_on_down")
+            timers.prepare(temporary)
+        try:
+            inside.execute(*messages)
+        except KernelError as error:
+            if error.errno in (EADDRINUSE, EBUSY):
+                raise CniError(
+                    PARENT_UNUSABLE,
+                    f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
+                    "Give the container another one, or none.",
+                ) from None
+            raise
+        # Without a carrier detection waits for the cable, and so do the addresses: nothing to wait for here.
+        if has_ipv6 and parent.carrier:
+            dad.settle(inside, link.index)
+        if has_ipv6:
+            timers.restore(ifname)
+
+
+def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
+    """A route without a next hop goes by the first gateway of its family; without that, to the link itself."""
+    gateways: dict[int, Address] = {}
+    for ip in ips:
+        if ip.gateway:
+            gateways.setdefault(ip.gateway.family, ip.gateway)
+    return [
+        Route(
+            spec.dst,
+            spec.gw or gateways.get(spec.dst.family),
+            [index],
+            mtu=spec.mtu or 0,
+            advmss=spec.advmss or 0,
+            priority=spec.priority or 0,
+            table=spec.table,
+            scope=spec.scope,
+        )
+        for spec in specs
+    ]
+
+
+def remove(request: Request, kind: LinkKind, inside: Rtnl) -> None:
+    """Removes the attachment's link if it is there; an interface of that name but another kind is not ours."""
+    for name in (request.ifname, temporary_name(request)):
+        link = inside.link(name)
+        if link and link.kind == kind.NAME:
+            inside.execute(del_link(link.index))
+
+
+def verify(request: Request, kind: LinkKind, parent: Link, result: Result, inside: Rtnl) -> None:
+    """CHECK: raises CHECK_DIFFERS with the first difference between the kernel and the result of ADD."""
+    ifname = request.ifname
+    index, interface = next(
+        (
+            (i, item)
+            for i, item in enumerate(result.interfaces)
+            if item.name == ifname and item.sandbox == request.netns
+        ),
+        (None, None),
+    )
+    if interface is None:
+        raise _differs(f"prevResult has no interface {ifname} in {request.netns}")
+    link = inside.link(ifname)
+    if not link:
+        raise _differs(f"the container has no interface {ifname}")
+    if link.kind != kind.NAME:
+        raise _differs(f"{ifname} is {link.kind or 'a physical link'}, not {kind.NAME}")
+    difference = kind.difference(request.config, link)
+    if difference:
+        raise _differs(f"{ifname}: {difference}")
+    if link.parent != parent.index or (link.parent_nsid is None) != bool(request.config.get("linkInContainer")):
+        raise _differs(f"{ifname} is not on {parent.name}")
+    if interface.mac and interface.mac.lower() != format_mac(link.mac):
+        raise _differs(f"{ifname} has the hardware address {format_mac(link.mac)}, not {interface.mac}")
+    if not link.up:
+        raise _differs(f"{ifname} is down")
+    _verify_addresses(ifname, link, index, result, inside)
+    _verify_routes(result, inside)
+
+
+def _verify_addresses(ifname: str, link: Link, interface: int | None, result: Result, inside: Rtnl) -> None:
+    present = {address.cidr: address for address in inside.addresses(link.index)}
+    for ip in result.ips:
+        if ip.interface is not None and ip.interface >= len(result.interfaces):
+            raise _differs(f"prevResult gives {ip.cidr} to interface {ip.interface}, which it does not have")
+        if ip.interface not in (None, interface):
+            continue
+        if ip.cidr not in present:
+            raise _differs(f"{ifname} lacks the address {ip.cidr}")
+        if present[ip.cidr].duplicate:
+            raise _differs(f"{ifname}: another host uses {ip.cidr.address}")
+
+
+def _verify_routes(result: Result, inside: Rtnl) -> None:
+    """Every route of the result is there, by whichever link and table: later plugins of a chain move them."""
+    present: list[Route] = []
+    for family in (AF_INET, AF_INET6):
+        if any(spec.dst.family == family for spec in result.routes):
+            present += inside.routes(family)
+    for spec in result.routes:
+        if not any(
+            route.dst == spec.dst
+            and spec.gw in (None, route.gateway)
+            and spec.priority in (None, 0, route.priority)
+            and spec.table in (None, 0, route.table)
+            for route in present
+        ):
+            raise _differs(f"the container lacks the route {spec}")
+
+
+def _differs(what: str) -> CniError:
+    return CniError(
+        CHECK_DIFFERS, what, "Something changed the container's network after ADD; make the container anew."
+    )

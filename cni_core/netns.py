@@ -1,0 +1,107 @@
+"""Network namespaces: the container's, opened and told from what is none, and entered for what only works inside."""
+
+from __future__ import annotations
+
+from fcntl import ioctl
+from posix import O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, fstat, open as open_fd, stat
+
+from cni_core.errors import INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CniError, strerror
+from cni_core.rtnl.socket import Rtnl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from posix import stat_result
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
+
+_OWN = "/proc/thread-self/ns/net"
+
+
+class Sandbox:
+    """The container's network namespace, held open by a descriptor (fd) from entry to exit of a with block.
+
+    Raises CniError: UNKNOWN_CONTAINER where nothing is at the path, INVALID_ENVIRONMENT where something else than
+    another network namespace is.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            # O_NONBLOCK: opening a FIFO would else wait for its writer.
+            self.fd = open_fd(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            raise CniError(
+                UNKNOWN_CONTAINER,
+                f"CNI_NETNS: there is no network namespace at {path}",
+                "The container is gone, or the runtime has not made its namespace yet.",
+            ) from None
+        except OSError as error:
+            raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {path}: {strerror(error)}") from None
+        try:
+            self._refuse_what_is_no_container()
+        except BaseException:
+            close(self.fd)
+            raise
+
+    def _refuse_what_is_no_container(self) -> None:
+        try:
+            kind = ioctl(self.fd, NS_GET_NSTYPE)
+        except OSError:
+            kind = 0
+        if kind != CLONE_NEWNET:
+            raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {self.path} is not a network namespace")
+        if _same(fstat(self.fd), stat(_OWN)):
+            raise CniError(
+                INVALID_ENVIRONMENT,
+                f"CNI_NETNS: {self.path} is the host's own network namespace, not a container's",
+            )
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close(self.fd)
+
+    def rtnl(self) -> Rtnl:
+        """A netlink socket that stays in this namespace."""
+        with Entered(self):
+            return Rtnl()
+
+
+class Entered:
+    """For the length of a with block, the thread is in the sandbox's namespace: its /proc/sys/net is the one seen."""
+
+    __slots__ = ("_home", "_sandbox")
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def __enter__(self) -> None:
+        self._home = open_fd(_OWN, O_RDONLY | O_CLOEXEC)
+        try:
+            setns(self._sandbox.fd)
+        except BaseException:
+            close(self._home)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            setns(self._home)
+        finally:
+            close(self._home)
+
+
+def setns(fd: int) -> None:
+    """setns(2) into a network namespace. OSError."""
+    import ctypes  # os.setns came with Python 3.12
+
+    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"setns: errno {errno}")
+
+
+def _same(one: stat_result, other: stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)

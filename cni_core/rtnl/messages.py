@@ -1,0 +1,437 @@
+"""Values to rtnetlink bytes and back, without I/O (rtnetlink(7), netlink(7)).
+
+Requests are Message objects, not yet numbered; replies are read into Link, InterfaceAddress and Route. Each constant
+names its kernel header.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, AF_INET6, AF_UNSPEC
+from _struct import Struct
+
+from cni_core.address import Address, Cidr
+from cni_core.errors import KERNEL_REFUSED, CniError
+
+# linux/netlink.h
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLMSG_OVERRUN = 4
+NLM_F_REQUEST = 0x1
+NLM_F_MULTI = 0x2
+NLM_F_ACK = 0x4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_CAPPED = 0x100
+NLM_F_ACK_TLVS = 0x200
+NLM_F_EXCL = 0x200
+NLM_F_DUMP = 0x300
+NLM_F_CREATE = 0x400
+NLM_F_APPEND = 0x800
+NLMSGERR_ATTR_MSG = 1
+NLA_F_NESTED = 0x8000
+_NLA_TYPE_MASK = 0x3FFF
+
+# linux/rtnetlink.h
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_GETROUTE = 26
+RTNLGRP_IPV6_IFADDR = 9
+RT_TABLE_MAIN = 254
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RTPROT_BOOT = 3
+RTN_UNICAST = 1
+RTEXT_FILTER_SKIP_STATS = 1 << 3
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_PRIORITY = 6
+RTA_METRICS = 8
+RTA_MULTIPATH = 9
+RTA_TABLE = 15
+RTAX_MTU = 2
+RTAX_ADVMSS = 8
+
+# linux/if_link.h
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_LINK = 5
+IFLA_MASTER = 10
+IFLA_LINKINFO = 18
+IFLA_NET_NS_FD = 28
+IFLA_EXT_MASK = 29
+IFLA_LINK_NETNSID = 37
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+
+# linux/if_addr.h
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_BROADCAST = 4
+IFA_FLAGS = 8
+IFA_F_NODAD = 0x02
+IFA_F_DADFAILED = 0x08
+IFA_F_TENTATIVE = 0x40
+
+# linux/if.h
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_LOWER_UP = 0x10000
+
+_NLMSGHDR = Struct("=IHHII")  # length, type, flags, sequence, port id
+_NLATTR = Struct("=HH")  # length, type
+_IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
+_IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
+_RTMSG = Struct("=BBBBBBBBI")  # family, dst length, src length, tos, table, protocol, scope, type, flags
+_RTNEXTHOP = Struct("=HBBi")  # length, flags, hops, index
+_U16 = Struct("=H")
+_U32 = Struct("=I")
+_S32 = Struct("=i")
+
+
+class Message:
+    """One request: its type, flags and body, and what it is for, in words that fit "could not …"."""
+
+    __slots__ = ("body", "flags", "kind", "purpose")
+
+    def __init__(self, kind: int, flags: int, body: bytes, purpose: str) -> None:
+        self.kind = kind
+        self.flags = flags
+        self.body = body
+        self.purpose = purpose
+
+    def encode(self, sequence: int, flags: int) -> bytes:
+        """The message with its header; flags are added to the message's own."""
+        header = _NLMSGHDR.pack(_NLMSGHDR.size + len(self.body), self.kind, self.flags | flags, sequence, 0)
+        return header + self.body
+
+
+class MalformedReply(CniError):
+    """Bytes that are no netlink message: truncated, or of an impossible length."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(KERNEL_REFUSED, f"the kernel's netlink reply is malformed: {why}")
+
+
+class Reply:
+    """One message as received: type, flags, sequence number and body."""
+
+    __slots__ = ("body", "flags", "kind", "sequence")
+
+    def __init__(self, kind: int, flags: int, sequence: int, body: bytes) -> None:
+        self.kind = kind
+        self.flags = flags
+        self.sequence = sequence
+        self.body = body
+
+
+def decode(datagram: bytes) -> list[Reply]:
+    """The messages of one datagram."""
+    replies = []
+    at = 0
+    while at < len(datagram):
+        if len(datagram) - at < _NLMSGHDR.size:
+            raise MalformedReply("a header is cut short")
+        length, kind, flags, sequence, _ = _NLMSGHDR.unpack_from(datagram, at)
+        if not _NLMSGHDR.size <= length <= len(datagram) - at:
+            raise MalformedReply(f"a message says it has {length} bytes")
+        replies.append(Reply(kind, flags, sequence, datagram[at + _NLMSGHDR.size : at + length]))
+        at += _align(length)
+    return replies
+
+
+def decode_error(reply: Reply) -> tuple[int, str]:
+    """Of an NLMSG_ERROR or NLMSG_DONE: errno (0: success) and the kernel's own words, if any (NLMSGERR_ATTR_MSG)."""
+    if len(reply.body) < 4:
+        return (0, "") if reply.kind == NLMSG_DONE else _malformed("an error is cut short")
+    errno = -_S32.unpack_from(reply.body)[0]
+    if not reply.flags & NLM_F_ACK_TLVS or reply.kind == NLMSG_DONE:
+        return errno, ""
+    if len(reply.body) < 4 + _NLMSGHDR.size:
+        raise MalformedReply("an error is cut short")
+    # The request's header follows, and unless NLM_F_CAPPED says that it was left out, the request's body.
+    echoed = _NLMSGHDR.size if reply.flags & NLM_F_CAPPED else _NLMSGHDR.unpack_from(reply.body, 4)[0]
+    words = attributes(reply.body, 4 + _align(echoed)).get(NLMSGERR_ATTR_MSG, b"")
+    return errno, words.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _malformed(why: str) -> tuple[int, str]:
+    raise MalformedReply(why)
+
+
+# Attributes
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """A padded attribute (struct nlattr)."""
+    length = _NLATTR.size + len(payload)
+    return _NLATTR.pack(length, kind) + payload + bytes(_align(length) - length)
+
+
+def u16(kind: int, value: int) -> bytes:
+    return attribute(kind, _U16.pack(value))
+
+
+def u32(kind: int, value: int) -> bytes:
+    return attribute(kind, _U32.pack(value))
+
+
+def string(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
+    """The attributes from an offset on, by type; of a repeated type the last."""
+    found = {}
+    while len(body) - at >= _NLATTR.size:
+        length, kind = _NLATTR.unpack_from(body, at)
+        if not _NLATTR.size <= length <= len(body) - at:
+            raise MalformedReply(f"an attribute says it has {length} bytes")
+        found[kind & _NLA_TYPE_MASK] = body[at + _NLATTR.size : at + length]
+        at += _align(length)
+    return found
+
+
+def _align(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _number(packed: bytes | None) -> int:
+    """A u8, u16 or u32 attribute in host order, 0 where it is absent."""
+    return int.from_bytes(packed or b"", "little" if _U16.pack(1)[0] else "big")
+
+
+def _text(packed: bytes) -> str:
+    return packed.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
+def _header(struct: Struct, body: bytes) -> tuple[int, ...]:
+    if len(body) < struct.size:
+        raise MalformedReply(f"{len(body)} bytes where {struct.size} are the least")
+    return struct.unpack_from(body)
+
+
+# Links
+
+
+class Link:
+    """A network device as RTM_NEWLINK tells of it.
+
+    parent is the index of the link below (IFLA_LINK, 0: none), which lies in another namespace if parent_nsid is not
+    None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's.
+    """
+
+    __slots__ = ("data", "flags", "index", "kind", "mac", "master", "mtu", "name", "parent", "parent_nsid")
+
+    def __init__(self, body: bytes) -> None:
+        _, _, self.index, self.flags, _ = _header(_IFINFOMSG, body)
+        found = attributes(body, _IFINFOMSG.size)
+        self.name = _text(found.get(IFLA_IFNAME, b""))
+        self.mtu = _number(found.get(IFLA_MTU))
+        self.mac = found.get(IFLA_ADDRESS, b"")
+        self.parent = _number(found.get(IFLA_LINK))
+        nsid = found.get(IFLA_LINK_NETNSID)
+        self.parent_nsid = None if nsid is None else _number(nsid)
+        self.master = _number(found.get(IFLA_MASTER))
+        info = attributes(found.get(IFLA_LINKINFO, b""))
+        self.kind = _text(info.get(IFLA_INFO_KIND, b""))
+        self.data = attributes(info.get(IFLA_INFO_DATA, b""))
+
+    @property
+    def up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def carrier(self) -> bool:
+        """Whether the link layer is up: a cable is plugged in (IFF_LOWER_UP, netdevice(7))."""
+        return bool(self.flags & IFF_LOWER_UP)
+
+    @property
+    def loopback(self) -> bool:
+        return bool(self.flags & IFF_LOOPBACK)
+
+    def number(self, kind: int) -> int:
+        """An integer of IFLA_INFO_DATA, 0 where it is absent."""
+        return _number(self.data.get(kind))
+
+
+def get_link(name: str = "", index: int = 0) -> Message:
+    """RTM_GETLINK for one link, by name or by index: the kernel looks it up, no dump."""
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    if name:
+        body += string(IFLA_IFNAME, name)
+    return Message(RTM_GETLINK, 0, body, f"look up link {name or index}")
+
+
+def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes) -> Message:
+    """RTM_NEWLINK: a link of a kind on a parent's index, made straight in the namespace of a descriptor.
+
+    data are the attributes of IFLA_INFO_DATA; mac may be empty (the kernel chooses).
+    """
+    info = string(IFLA_INFO_KIND, kind) + attribute(IFLA_INFO_DATA | NLA_F_NESTED, data)
+    body = (
+        _IFINFOMSG.pack(AF_UNSPEC, 0, 0, 0, 0)
+        + string(IFLA_IFNAME, name)
+        + u32(IFLA_LINK, parent)
+        + u32(IFLA_MTU, mtu)
+        + u32(IFLA_NET_NS_FD, netns)
+        + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    )
+    if mac:
+        body += attribute(IFLA_ADDRESS, mac)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create the {kind} link")
+
+
+def rename_and_raise(index: int, name: str) -> Message:
+    """RTM_NEWLINK on a link that exists: its final name, and up."""
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
+    return Message(RTM_NEWLINK, 0, body, f"name the link {name} and bring it up")
+
+
+def del_link(index: int) -> Message:
+    """RTM_DELLINK."""
+    return Message(RTM_DELLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0), f"delete link {index}")
+
+
+# Addresses
+
+
+class InterfaceAddress:
+    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, and flags (IFA_F_*)."""
+
+    __slots__ = ("cidr", "flags", "index")
+
+    def __init__(self, body: bytes) -> None:
+        _, length, flags, _, self.index = _header(_IFADDRMSG, body)
+        found = attributes(body, _IFADDRMSG.size)
+        packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b""
+        if len(packed) not in (4, 16):
+            raise MalformedReply(f"an address of {len(packed)} bytes")
+        self.cidr = Cidr(Address.from_packed(packed), length)
+        self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
+
+    @property
+    def tentative(self) -> bool:
+        """Not usable yet: duplicate address detection runs."""
+        return self.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == IFA_F_TENTATIVE
+
+    @property
+    def duplicate(self) -> bool:
+        """Never usable: another host has it."""
+        return bool(self.flags & IFA_F_DADFAILED)
+
+
+def new_address(index: int, cidr: Cidr, *, dad: bool) -> Message:
+    """RTM_NEWADDR, IPv4 with its subnet's broadcast; without dad an IPv6 address is usable at once, whoever has it."""
+    flags = 0 if dad or cidr.family == AF_INET else IFA_F_NODAD
+    packed = cidr.address.packed
+    body = _IFADDRMSG.pack(cidr.family, cidr.length, flags, RT_SCOPE_UNIVERSE, index)
+    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    if cidr.family == AF_INET and cidr.length < 31:
+        body += attribute(IFA_BROADCAST, cidr.last.packed)
+    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"add address {cidr}")
+
+
+def get_addresses(family: int = AF_UNSPEC) -> Message:
+    """RTM_GETADDR: a dump of the namespace's addresses."""
+    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(family, 0, 0, 0, 0), "list addresses")
+
+
+# Routes
+
+
+class Route:
+    """A route, to be made or as RTM_NEWROUTE tells of it.
+
+    dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
+    the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
+    links it leads to (several for a multipath route).
+    """
+
+    __slots__ = ("advmss", "dst", "gateway", "links", "mtu", "priority", "scope", "table", "type")
+
+    def __init__(
+        self,
+        dst: Cidr,
+        gateway: Address | None,
+        links: list[int],
+        *,
+        mtu: int = 0,
+        advmss: int = 0,
+        priority: int = 0,
+        table: int | None = None,
+        scope: int | None = None,
+        type: int = RTN_UNICAST,
+    ) -> None:
+        self.dst = dst
+        self.gateway = gateway
+        self.links = links
+        self.mtu = mtu
+        self.advmss = advmss
+        self.priority = priority
+        self.table = table
+        self.scope = scope
+        self.type = type
+
+    @classmethod
+    def decode(cls, body: bytes) -> Route | None:
+        """None for a route of another family than IPv4 and IPv6."""
+        family, length, _, _, table, _, scope, type_, _ = _header(_RTMSG, body)
+        if family not in (AF_INET, AF_INET6):
+            return None
+        found = attributes(body, _RTMSG.size)
+        zero = bytes(4 if family == AF_INET else 16)
+        gateway = found.get(RTA_GATEWAY)
+        metrics = attributes(found.get(RTA_METRICS, b""))
+        links = [_number(found[RTA_OIF])] if RTA_OIF in found else []
+        hops = found.get(RTA_MULTIPATH, b"")
+        at = 0
+        while len(hops) - at >= _RTNEXTHOP.size:
+            hop_length, _, _, index = _RTNEXTHOP.unpack_from(hops, at)
+            if hop_length < _RTNEXTHOP.size:
+                raise MalformedReply(f"a next hop says it has {hop_length} bytes")
+            links.append(index)
+            at += _align(hop_length)
+        return cls(
+            Cidr(Address.from_packed(found.get(RTA_DST, zero)), length),
+            None if gateway is None else Address.from_packed(gateway),
+            links,
+            mtu=_number(metrics.get(RTAX_MTU)),
+            advmss=_number(metrics.get(RTAX_ADVMSS)),
+            priority=_number(found.get(RTA_PRIORITY)),
+            table=_number(found[RTA_TABLE]) if RTA_TABLE in found else table,
+            scope=scope,
+            type=type_,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
+
+
+def new_route(route: Route) -> Message:
+    """RTM_NEWROUTE; beside others to the same destination rather than in their place, as Go's plugins (ECMP)."""
+    default_scope = RT_SCOPE_UNIVERSE if route.gateway or route.dst.family == AF_INET6 else RT_SCOPE_LINK
+    scope = default_scope if route.scope is None else route.scope
+    body = _RTMSG.pack(route.dst.family, route.dst.length, 0, 0, 0, RTPROT_BOOT, scope, route.type, 0)
+    body += attribute(RTA_DST, route.dst.address.packed) + u32(RTA_OIF, route.links[0])
+    # The header has eight bits for the table, RTA_TABLE has 32.
+    body += u32(RTA_TABLE, route.table or RT_TABLE_MAIN)
+    if route.gateway:
+        body += attribute(RTA_GATEWAY, route.gateway.packed)
+    if route.priority:
+        body += u32(RTA_PRIORITY, route.priority)
+    metrics = b"".join(
+        u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value
+    )
+    if metrics:
+        body += attribute(RTA_METRICS | NLA_F_NESTED, metrics)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, body, f"add route {route}")
+
+
+def get_routes(family: int) -> Message:
+    """RTM_GETROUTE: a dump of the namespace's routes of a family, of all tables."""
+    return Message(RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list routes")

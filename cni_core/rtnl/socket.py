@@ -1,0 +1,158 @@
+"""A NETLINK_ROUTE socket: sends messages.Message, waits for the kernel's word on each, gives the replies."""
+
+from __future__ import annotations
+
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from errno import ENODEV, ENOENT, errorcode
+from posix import strerror
+
+from cni_core.errors import KERNEL_REFUSED, CniError
+from cni_core.rtnl.messages import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_OVERRUN,
+    InterfaceAddress,
+    Link,
+    MalformedReply,
+    Message,
+    Reply,
+    Route,
+    decode,
+    decode_error,
+    get_addresses,
+    get_link,
+    get_routes,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETLINK_ROUTE = 0  # linux/netlink.h
+SOL_NETLINK = 270
+NETLINK_EXT_ACK = 11
+NETLINK_CAP_ACK = 10
+MSG_TRUNC = 0x20  # linux/socket.h
+
+_RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
+_SECONDS = 10.0
+_DUMP_TRIES = 5
+
+
+class KernelError(CniError):
+    """The kernel refused a message: errno says why, in words the kernel's own where it gave any."""
+
+    def __init__(self, message: Message, errno: int, words: str) -> None:
+        name = errorcode.get(errno, str(errno))
+        why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
+        super().__init__(KERNEL_REFUSED, f"could not {message.purpose}: {why}")
+        self.errno = errno
+
+
+class Rtnl:
+    """An open socket in the network namespace that was the process's own when it was made.
+
+    Every call ends: no reply within ten seconds is an OSError (TimeoutError).
+    """
+
+    __slots__ = ("_sequence", "_socket")
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+        self._socket.settimeout(_SECONDS)
+        for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        self._socket.bind((0, 0))
+
+    def __enter__(self) -> Rtnl:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def execute(self, *messages: Message) -> None:
+        """Carries out the messages in order, all in one send; KernelError for the first that is refused.
+
+        Those behind it are tried by the kernel all the same.
+        """
+        first = self._send(messages, NLM_F_REQUEST | NLM_F_ACK)
+        refused = None
+        waiting = len(messages)
+        while waiting:
+            for reply in self._receive():
+                if reply.kind == NLMSG_ERROR and first <= reply.sequence < first + len(messages):
+                    waiting -= 1
+                    errno, words = decode_error(reply)
+                    if errno and refused is None:
+                        refused = KernelError(messages[reply.sequence - first], errno, words)
+        if refused:
+            raise refused
+
+    def link(self, name: str = "", index: int = 0) -> Link | None:
+        """The link of that name or index; None if there is none."""
+        message = get_link(name, index)
+        sequence = self._send([message], NLM_F_REQUEST)
+        while True:
+            for reply in self._receive():
+                if reply.sequence != sequence:
+                    continue
+                if reply.kind != NLMSG_ERROR:
+                    return Link(reply.body)
+                errno, words = decode_error(reply)
+                if errno in (ENODEV, ENOENT):
+                    return None
+                raise KernelError(message, errno, words)
+
+    def addresses(self, index: int) -> list[InterfaceAddress]:
+        """The addresses on a link, both families."""
+        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses())]
+        return [address for address in found if address.index == index]
+
+    def routes(self, family: int) -> list[Route]:
+        """The routes of a family, in the kernel's order, of every table."""
+        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family))]
+        return [route for route in found if route]
+
+    def _dump(self, message: Message) -> list[Reply]:
+        for _ in range(_DUMP_TRIES):
+            replies = list(self._dump_once(message))
+            # Something changed while the kernel listed it: entries may be missing (NLM_F_DUMP_INTR, linux/netlink.h).
+            if not any(reply.flags & NLM_F_DUMP_INTR for reply in replies):
+                break
+        return [reply for reply in replies if reply.kind != NLMSG_DONE]
+
+    def _dump_once(self, message: Message) -> Iterator[Reply]:
+        """Every reply of one dump, NLMSG_DONE last."""
+        sequence = self._send([message], NLM_F_REQUEST | NLM_F_DUMP)
+        while True:
+            for reply in self._receive():
+                if reply.sequence != sequence:
+                    continue
+                if reply.kind in (NLMSG_ERROR, NLMSG_DONE):
+                    errno, words = decode_error(reply)
+                    if errno:
+                        raise KernelError(message, errno, words)
+                yield reply
+                if reply.kind in (NLMSG_ERROR, NLMSG_DONE):
+                    return
+
+    def _send(self, messages: tuple[Message, ...] | list[Message], flags: int) -> int:
+        """Sends the messages; returns the sequence number of the first, the others count up from it."""
+        first = self._sequence + 1
+        self._sequence += len(messages)
+        self._socket.send(b"".join([message.encode(first + i, flags) for i, message in enumerate(messages)]))
+        return first
+
+    def _receive(self) -> list[Reply]:
+        datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
+        if flags & MSG_TRUNC:
+            raise MalformedReply("a datagram is larger than any the kernel sends")
+        replies = decode(datagram)
+        if any(reply.kind == NLMSG_OVERRUN for reply in replies):
+            raise MalformedReply("the kernel reports lost data")
+        return replies

@@ -1,0 +1,77 @@
+"""Says everything that is wrong with a configuration, with jsonschema; loaded only when one was rejected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry, Resource
+
+from cni_core.schema.formats import FORMATS
+
+HERE = Path(__file__).parent
+
+
+def _validator_class() -> Any:
+    # JSON Schema counts 1500.0 as an integer; Go's json, whose users we serve, does not.
+    checker = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    return extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+
+
+def _format_checker() -> FormatChecker:
+    checker = FormatChecker(formats=())
+    for name, (accepts, _) in FORMATS.items():
+
+        def check(value: object, accepts: Any = accepts) -> bool:
+            return not isinstance(value, str) or bool(accepts(value))
+
+        checker.checkers[name] = (check, ())
+    return checker
+
+
+def validator(schema: str) -> Any:
+    """The jsonschema validator of a schema by name, such as macvlan."""
+    documents = {path.name: json.loads(path.read_text()) for path in HERE.glob("*.json")}
+    registry: Registry[Any] = Registry().with_resources(
+        (name, Resource.from_contents(document)) for name, document in documents.items()
+    )
+    return _validator_class()(documents[f"{schema}.json"], registry=registry, format_checker=_format_checker())
+
+
+def violations(schema: str, document: object) -> list[str]:
+    """One line per violation, each led by its path, in the order of the paths."""
+    lines = [_line(leaf) for error in validator(schema).iter_errors(document) for leaf in _leaves(error)]
+    return sorted(set(lines))
+
+
+def _leaves(error: ValidationError) -> list[ValidationError]:
+    """Of alternatives that all failed, what is wrong with the one that was meant: the first that fits in type."""
+    if error.validator != "anyOf":
+        return [error]
+    meant = [part for part in error.context or [] if part.validator not in ("const", "type", "enum")]
+    return [leaf for part in meant for leaf in _leaves(part)] if meant else [error]
+
+
+def _line(error: ValidationError) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    value = json.dumps(error.instance, ensure_ascii=False)
+    rule: Any = error.validator_value
+    if error.validator == "format":
+        message = f"{value} is not {FORMATS[rule][1]}"
+    elif error.validator == "enum":
+        choices = ", ".join(str(choice) for choice in rule if choice)
+        message = f"{value} is not one of {choices}"
+    elif error.validator == "type":
+        message = f"{value} is not of type {rule}"
+    elif error.validator == "required":
+        message = error.message.replace("'", "").replace("is a required property", "is missing")
+    elif error.validator == "minItems":
+        message = "is empty"
+    else:
+        message = error.message
+    return f"{path}: {message}" if path else message

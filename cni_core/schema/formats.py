@@ -1,0 +1,64 @@
+"""The values of "format" in our schemas, each as what it accepts; for the generated validators and for jsonschema."""
+
+from __future__ import annotations
+
+from cni_core.address import Address, Cidr, parse_mac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME_CHARACTERS = _ALPHANUMERIC | frozenset("_.-")
+
+
+def is_cni_name(text: str) -> bool:
+    """A network's name or a container's id: alphanumeric first, then also '_', '.', '-' (SPEC.md, sections 1 and 2)."""
+    return text[:1] in _ALPHANUMERIC and text != "" and _NAME_CHARACTERS.issuperset(text)
+
+
+def is_interface_name(text: str) -> bool:
+    """dev_valid_name, net/core/dev.c: 1 to 15 bytes, not '.' or '..', no '/', ':' or white space.
+
+    Nor '%', which makes a name a template, control characters, or 'all' and 'default', which are sysctl's own.
+    """
+    if not 0 < len(text.encode("utf-8", "replace")) < 16 or text in (".", "..", "all", "default"):
+        return False
+    return all(char > " " and char not in "/:%\x7f" and not char.isspace() and char.isprintable() for char in text)
+
+
+def is_plugin_name(text: str) -> bool:
+    """A file name to look up in CNI_PATH."""
+    return "/" not in text and "\\" not in text and "\0" not in text and text not in (".", "..")
+
+
+def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
+    def accepts(text: str) -> bool:
+        try:
+            parse(text)
+        except ValueError:
+            return False
+        return True
+
+    return accepts
+
+
+is_ip = _parses(Address.parse)
+is_cidr = _parses(Cidr.parse)
+is_mac = _parses(parse_mac)
+
+
+def is_address(text: str) -> bool:
+    """An address asked for, with or without a prefix length."""
+    return is_cidr(text) if "/" in text else is_ip(text)
+
+
+FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
+    "cni-name": (is_cni_name, "a name of letters, digits, '_', '.' and '-' that starts with a letter or digit"),
+    "interface-name": (is_interface_name, "an interface name (1 to 15 bytes, no '/', ':', '%' or white space)"),
+    "plugin-name": (is_plugin_name, "a plugin's file name"),
+    "ip": (is_ip, "an IP address"),
+    "cidr": (is_cidr, "an address with a prefix length, such as 10.1.0.0/16"),
+    "address": (is_address, "an IP address, with or without a prefix length"),
+    "mac": (is_mac, "a hardware address, such as 02:00:00:00:00:01"),
+}

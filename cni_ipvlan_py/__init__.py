@@ -1,0 +1,1 @@
+"""The ipvlan plugin: not offered yet."""

@@ -1,0 +1,7 @@
+"""The program cni-macvlan-py."""
+
+import ipam
+from cni_core.entry import main
+from cni_macvlan_py import link
+
+main(link, ipam)

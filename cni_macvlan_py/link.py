@@ -1,0 +1,52 @@
+"""The macvlan kind of link: its modes, its hardware address, its IFLA_INFO_DATA."""
+
+from __future__ import annotations
+
+from cni_core.address import format_mac
+from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.rtnl.messages import u32
+from cni_core.schema.validators import macvlan as accepts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cni_core.request import Request
+    from cni_core.rtnl.messages import Link
+
+__all__ = ["NAME", "accepts", "difference", "info_data", "mac"]
+
+NAME = "macvlan"
+
+# linux/if_link.h: IFLA_MACVLAN_*, enum macvlan_mode
+IFLA_MACVLAN_MODE = 1
+IFLA_MACVLAN_BC_QUEUE_LEN = 7
+MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+DEFAULT_MODE = "bridge"
+
+
+def info_data(config: dict[str, Any]) -> bytes:
+    data = u32(IFLA_MACVLAN_MODE, MODES[_mode(config)])
+    if config.get("bcqueuelen"):
+        data += u32(IFLA_MACVLAN_BC_QUEUE_LEN, config["bcqueuelen"])
+    return data
+
+
+def mac(request: Request) -> bytes:
+    """The address asked for: of one host, not a group's (bit 0 of the first byte) and not zero. CniError."""
+    address = request.mac
+    if address and (address[0] & 1 or not any(address)):
+        raise CniError(INVALID_CONFIG, f"mac: {format_mac(address)} is not the address of a single host")
+    return address
+
+
+def difference(config: dict[str, Any], link: Link) -> str:
+    wanted, found = _mode(config), link.number(IFLA_MACVLAN_MODE)
+    if MODES[wanted] == found:
+        return ""
+    name = next((name for name, number in MODES.items() if number == found), str(found))
+    return f"the mode is {name}, not {wanted}"
+
+
+def _mode(config: dict[str, Any]) -> str:
+    return config.get("mode") or DEFAULT_MODE

@@ -1,0 +1,171 @@
+"""host-local: addresses of ranges, leased to attachments of this host."""
+
+from __future__ import annotations
+
+from cni_core.address import Address, Cidr
+from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
+from cni_core.result import IP, Result, RouteSpec
+from ipam.ranges import RangeSet, assign, range_sets
+from ipam.store import DEFAULT_DATA_DIR, Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni_core.request import Request
+
+# After so many taken addresses in a row, one look at the directory is cheaper than trying on.
+_TRIES = 8
+
+
+def add(request: Request, undo: list[Callable[[], None]]) -> Result:
+    """One address of each range set, and the configuration's routes."""
+    sets = range_sets(request)
+    asked = assign(sets, request.ips)
+    routes = [_route(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
+    given: list[Address] = []
+    undo.append(lambda: _give_back(request, given))
+    with Store(_data_dir(request), request.name) as store:
+        held = store.held_by(request.container_id, request.ifname)
+        addresses = [_lease(request, store, i, sets[i], asked[i], held, given) for i in range(len(sets))]
+    ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
+    return Result(ips=ips, routes=routes)
+
+
+def delete(request: Request) -> None:
+    """Releases every address of the attachment."""
+    try:
+        with Store(_data_dir(request), request.name, create=False) as store:
+            for address in store.held_by(request.container_id, request.ifname):
+                store.release(address)
+    except FileNotFoundError:
+        pass  # no directory, no lease
+
+
+def check(request: Request) -> None:
+    """CniError unless the attachment holds a lease."""
+    try:
+        with Store(_data_dir(request), request.name, create=False) as store:
+            held = store.held_by(request.container_id, request.ifname)
+    except FileNotFoundError:
+        held = []
+    if not held:
+        raise CniError(
+            CHECK_DIFFERS,
+            f"container {request.container_id} holds no lease for {request.ifname} of network {request.name}",
+            "Its address may be given to another container.",
+        )
+
+
+def gc(request: Request) -> None:
+    """Releases the leases of every attachment that the request does not call valid."""
+    valid = request.valid_attachments
+    containers = {container_id for container_id, _ in valid}
+    try:
+        with Store(_data_dir(request), request.name, create=False) as store:
+            for address, (container_id, ifname) in store.leases():
+                keep = (container_id, ifname) in valid if ifname else container_id in containers
+                if not keep:
+                    store.release(address)
+    except FileNotFoundError:
+        pass
+
+
+def status(request: Request) -> None:
+    """CniError where a range set has no free address left, or the leases cannot be written."""
+    sets = range_sets(request)
+    with Store(_data_dir(request), request.name) as store:
+        taken = store.taken()
+    for part in sets:
+        if not any(str(address) not in taken for address in part.candidates(None)):
+            raise _exhausted(part)
+
+
+def _lease(
+    request: Request,
+    store: Store,
+    index: int,
+    part: RangeSet,
+    asked: Address | None,
+    held: list[Address],
+    given: list[Address],
+) -> Address:
+    """The attachment's address of one range set: the one it holds already, the one asked for, or the next free one."""
+    mine = [address for address in held if part.range_of(address)]
+    if asked and asked not in mine:
+        _refuse_impossible(part, asked)
+        if not store.reserve(asked, request.container_id, request.ifname):
+            raise _taken(store, asked, part)
+        address = asked
+    elif mine:
+        return asked or mine[0]  # an earlier ADD of this attachment was killed, or failed half way
+    else:
+        address = _next_free(request, store, index, part)
+    given.append(address)
+    store.set_last(index, address)
+    return address
+
+
+def _next_free(request: Request, store: Store, index: int, part: RangeSet) -> Address:
+    taken: set[str] = set()
+    for tried, address in enumerate(part.candidates(store.last(index))):
+        if tried == _TRIES:
+            taken = store.taken()
+        if str(address) not in taken and store.reserve(address, request.container_id, request.ifname):
+            return address
+    raise _exhausted(part)
+
+
+def _give_back(request: Request, given: list[Address]) -> None:
+    if given:
+        with Store(_data_dir(request), request.name) as store:
+            for address in given:
+                if store.holder(address) == (request.container_id, request.ifname):
+                    store.release(address)
+
+
+def _refuse_impossible(part: RangeSet, address: Address) -> None:
+    inside = part.range_of(address)
+    why = inside.refusal(address) if inside else f"it is not in {part}"
+    if why:
+        raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, cannot be given: {why}")
+
+
+def _taken(store: Store, address: Address, part: RangeSet) -> CniError:
+    container_id, ifname = store.holder(address) or ("", "")
+    who = (
+        f"container {container_id} has it for {ifname or 'an interface'}" if container_id else "its lease is unreadable"
+    )
+    return CniError(
+        ADDRESS_UNAVAILABLE,
+        f"requested IP address {address} is not available in range set {part}: {who}",
+        f"The lease is {store.path}/{address}.",
+    )
+
+
+def _exhausted(part: RangeSet) -> CniError:
+    return CniError(
+        POOL_EXHAUSTED,
+        f"no IP addresses available in range set: {part} (all {part.size} are in use)",
+        "Remove containers, or widen the range.",
+    )
+
+
+def _ip(part: RangeSet, address: Address) -> IP:
+    inside = part.range_of(address)
+    assert inside
+    return IP(Cidr(address, inside.subnet.length), inside.gateway)
+
+
+def _route(index: int, document: dict[str, object]) -> RouteSpec:
+    route = RouteSpec.from_json(document)
+    if route.dst.address != route.dst.first:
+        raise CniError(INVALID_CONFIG, f"ipam.routes[{index}].dst: {route.dst} has host bits set")
+    if route.gw and route.gw.family != route.dst.family:
+        raise CniError(INVALID_CONFIG, f"ipam.routes[{index}]: gw {route.gw} is not of the family of {route.dst}")
+    return route
+
+
+def _data_dir(request: Request) -> str:
+    data_dir: str = request.ipam.get("dataDir") or DEFAULT_DATA_DIR
+    return data_dir.rstrip("/")

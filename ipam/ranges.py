@@ -1,0 +1,243 @@
+"""Ranges and range sets: what of a subnet may be given out, as a few intervals of addresses, never enumerated.
+
+Two bounds differ, as in Go's host-local and in Docker: rangeStart and rangeEnd bound every address; ipRange bounds
+those that we choose, and one that is asked for may lie outside it.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET
+
+from cni_core.address import Address, Cidr
+from cni_core.errors import ADDRESS_UNAVAILABLE, INCOMPATIBLE_VERSION, INVALID_CONFIG, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from cni_core.request import Request
+
+    Interval = tuple[int, int]  # the first and the last value, both included
+
+
+class Range:
+    """One range of a set: subnet; start and end, the lowest and highest address that may be given; gateway or None.
+
+    chosen: the intervals that addresses are chosen from, in ascending order.
+    """
+
+    __slots__ = ("aux", "chosen", "end", "exclude", "gateway", "start", "subnet")
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """From what the schema calls a range. CniError for a contradiction in it, naming both sides."""
+        self.subnet = _subnet("subnet", config["subnet"])
+        self.gateway = self._gateway(config.get("gateway"))
+        self.start = self._bound(config, "rangeStart", self._lowest)
+        self.end = self._bound(config, "rangeEnd", self._highest)
+        if self.start.value > self.end.value:
+            raise _contradiction(f"rangeStart {self.start} is after rangeEnd {self.end}")
+        self.aux = {name: self._inside("auxAddresses", text) for name, text in config.get("auxAddresses", {}).items()}
+        self.exclude = [self._part("exclude", text) for text in config.get("exclude", [])]
+        part = self._part("ipRange", config["ipRange"]) if config.get("ipRange") else self.subnet
+        self.chosen = self._intervals(part)
+
+    @property
+    def family(self) -> int:
+        return self.subnet.family
+
+    @property
+    def _every_address_is_a_hosts(self) -> bool:
+        """/31 and /127 have no network or broadcast address (RFC 3021, RFC 6164), /32 and /128 just one address."""
+        return self.subnet.length >= self.subnet.address.bits - 1
+
+    @property
+    def _lowest(self) -> Address:
+        return self.subnet.first if self._every_address_is_a_hosts else _next(self.subnet.first)
+
+    @property
+    def _highest(self) -> Address:
+        if self.family == AF_INET and not self._every_address_is_a_hosts:
+            return Address(self.family, self.subnet.last.value - 1)
+        return self.subnet.last
+
+    def _gateway(self, text: str | None) -> Address | None:
+        if text == "none":
+            return None
+        if not text:
+            return None if self._every_address_is_a_hosts else _next(self.subnet.first)
+        gateway = Address.parse(text)
+        if gateway.family != self.family:
+            raise _contradiction(f"gateway {gateway} is not of the family of subnet {self.subnet}")
+        link_local = Cidr.parse("fe80::/10")
+        if gateway not in self.subnet and gateway not in link_local:
+            raise _contradiction(f"gateway {gateway} is not in subnet {self.subnet}")
+        return gateway
+
+    def _bound(self, config: dict[str, Any], key: str, default: Address) -> Address:
+        return self._inside(key, config[key]) if config.get(key) else default
+
+    def _inside(self, key: str, text: str) -> Address:
+        address = Address.parse(text)
+        if address not in self.subnet:
+            raise _contradiction(f"{key} {address} is not in subnet {self.subnet}")
+        return address
+
+    def _part(self, key: str, text: str) -> Cidr:
+        part = _subnet(key, text)
+        if part.first not in self.subnet or part.last not in self.subnet:
+            raise _contradiction(f"{key} {part} is not inside subnet {self.subnet}")
+        return part
+
+    def _intervals(self, part: Cidr) -> list[Interval]:
+        first = max(part.first.value, self.start.value, self._lowest.value)
+        last = min(part.last.value, self.end.value, self._highest.value)
+        taken = [(address.value, address.value) for address in self.aux.values()]
+        taken += [(cidr.first.value, cidr.last.value) for cidr in self.exclude]
+        if self.gateway:
+            taken.append((self.gateway.value, self.gateway.value))
+        return list(_without((first, last), sorted(taken)))
+
+    def __contains__(self, address: Address) -> bool:
+        return address.family == self.family and self.start.value <= address.value <= self.end.value
+
+    def refusal(self, address: Address) -> str:
+        """Why an address between the bounds is never given out, in words; empty if it may be."""
+        if address == self.gateway:
+            return f"it is the gateway of {self.subnet}"
+        for name, aux in self.aux.items():
+            if address == aux:
+                return f"it is the auxiliary address {name!r}"
+        for cidr in self.exclude:
+            if address in cidr:
+                return f"{cidr} is excluded"
+        if not self._lowest.value <= address.value <= self._highest.value:
+            return f"it is the {'network' if address == self.subnet.first else 'broadcast'} address of {self.subnet}"
+        return ""
+
+    def overlaps(self, other: Range) -> bool:
+        return (
+            self.family == other.family and self.start.value <= other.end.value and other.start.value <= self.end.value
+        )
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
+
+
+class RangeSet:
+    """Ranges of one family, tried in order; each attachment gets one address of each set."""
+
+    __slots__ = ("ranges",)
+
+    def __init__(self, config: list[dict[str, Any]]) -> None:
+        self.ranges = [Range(part) for part in config]
+        families = {part.family for part in self.ranges}
+        if len(families) > 1:
+            raise _contradiction(f"range set {self} mixes IPv4 and IPv6")
+        for i, one in enumerate(self.ranges):
+            for other in self.ranges[i + 1 :]:
+                if one.overlaps(other):
+                    raise _contradiction(f"ranges {one} and {other} overlap")
+
+    @property
+    def family(self) -> int:
+        return self.ranges[0].family
+
+    def range_of(self, address: Address) -> Range | None:
+        """The range that has the address between its bounds."""
+        return next((part for part in self.ranges if address in part), None)
+
+    @property
+    def size(self) -> int:
+        """How many addresses can be chosen."""
+        return sum(last - first + 1 for part in self.ranges for first, last in part.chosen)
+
+    def candidates(self, last: Address | None) -> Iterator[Address]:
+        """Every address that can be chosen, once: round robin, from the one behind last (None: from the first)."""
+        where = self.ranges.index(inside) if last and (inside := self.range_of(last)) else -1
+        pivot = last.value if last else 0
+        behind: list[Interval] = []
+        before: list[Interval] = []
+        for i, part in enumerate(self.ranges):
+            for first, end in part.chosen:
+                if i != where:
+                    (behind if i > where else before).append((first, end))
+                else:
+                    before.append((first, min(end, pivot)))
+                    behind.append((max(first, pivot + 1), end))
+        for first, end in behind + before:
+            for value in range(first, end + 1):
+                yield Address(self.family, value)
+
+    def __str__(self) -> str:
+        return ",".join(str(part) for part in self.ranges)
+
+
+def range_sets(request: Request) -> list[RangeSet]:
+    """The request's range sets: the runtime's, the flat old form, then `ranges`, as in Go's host-local. CniError."""
+    ipam = request.ipam
+    flat = [[ipam]] if ipam.get("subnet") else []
+    configured: list[list[dict[str, Any]]] = request.ip_ranges + flat + ipam.get("ranges", [])
+    if not configured:
+        raise CniError(INVALID_CONFIG, "ipam: host-local needs a subnet or ranges")
+    sets = [RangeSet(part) for part in configured]
+    _refuse_overlaps(sets)
+    families = [part.family for part in sets]
+    if request.cni_version < "0.3.0" and len(families) != len(set(families)):
+        raise CniError(
+            INCOMPATIBLE_VERSION, f"cniVersion {request.cni_version} has no more than one address of a family"
+        )
+    return sets
+
+
+def assign(sets: list[RangeSet], asked: list[Address]) -> list[Address | None]:
+    """For each set the address asked for of it, if any. CniError where one belongs to no set, or two to one."""
+    assigned: list[Address | None] = [None] * len(sets)
+    for address in asked:
+        where = next((i for i, part in enumerate(sets) if part.range_of(address)), None)
+        if where is None:
+            ranges = "; ".join(str(part) for part in sets)
+            raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, is in no range: {ranges}")
+        if assigned[where]:
+            raise CniError(
+                ADDRESS_UNAVAILABLE,
+                f"both {assigned[where]} and {address} are asked for of range set {sets[where]}, which gives one",
+            )
+        assigned[where] = address
+    return assigned
+
+
+def _refuse_overlaps(sets: list[RangeSet]) -> None:
+    ordered = sorted(
+        ((part.family, part.start.value, part.end.value, i, part) for i, one in enumerate(sets) for part in one.ranges),
+        key=lambda entry: entry[:4],
+    )
+    for (family, _, end, i, one), (next_family, start, _, j, other) in zip(ordered, ordered[1:], strict=False):
+        if family == next_family and start <= end:
+            raise _contradiction(f"range {one} of set {i} and range {other} of set {j} overlap")
+
+
+def _without(interval: Interval, taken: Iterable[Interval]) -> Iterator[Interval]:
+    """What is left of an interval without those taken, which are in ascending order."""
+    first, last = interval
+    for taken_first, taken_last in taken:
+        if first < taken_first <= last:
+            yield first, taken_first - 1
+        first = max(first, taken_last + 1)
+    if first <= last:
+        yield first, last
+
+
+def _subnet(key: str, text: str) -> Cidr:
+    cidr = Cidr.parse(text)
+    if cidr.address != cidr.first:
+        raise _contradiction(f"{key} {cidr} has host bits set; the network is {cidr.subnet}")
+    return cidr
+
+
+def _next(address: Address) -> Address:
+    return Address(address.family, address.value + 1)
+
+
+def _contradiction(what: str) -> CniError:
+    return CniError(INVALID_CONFIG, f"ipam: {what}")
