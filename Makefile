@@ -11,6 +11,7 @@ SOURCES := $(shell find $(PACKAGES) -name '*.py' -o -name '*.json') build.spec
 SCHEMAS := $(wildcard cni_core/schema/*.json) cni_core/schema/generate.py
 VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
+CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install bench lint unit kernel clean
@@ -28,7 +29,7 @@ install: build
 
 bench: build
 	@scripts/need bench
-	@$(LAB) --kernel host -- $(VENV)/bin/python -m conformance.bench dist/cni /usr/lib/cni
+	@unshare --mount --net $(PYTHON) -m conformance.bench dist/cni /usr/lib/cni
 
 lint: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/ruff check .
@@ -38,8 +39,7 @@ lint: $(VENV)/dev $(VALIDATORS)
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
 
-kernel: build $(VENV)/dev
-	@scripts/need test
+kernel: build $(VENV)/dev $(CNITOOL)
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
 
 clean:
@@ -58,6 +58,11 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/build
 	@echo "installing what the tests need…"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+$(CNITOOL): scripts/build-cnitool
+	@scripts/need test
+	@echo "building cnitool…"
+	@scripts/build-cnitool $@
 
 $(VALIDATORS): $(SCHEMAS)
 	@$(PYTHON) -m cni_core.schema.generate

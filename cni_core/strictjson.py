@@ -44,8 +44,11 @@ def loads(data: bytes) -> object:
 
 
 def dumps(value: object) -> bytes:
-    """The shortest JSON text of a value, in UTF-8. Raises TypeError for what loads never returns."""
-    return _text(value).encode()
+    """The shortest JSON text of a value, in UTF-8. Raises TypeError for a value that JSON does not have.
+
+    Half of a surrogate pair, as in the name of a link that is not UTF-8, becomes a question mark.
+    """
+    return _text(value).encode(errors="replace")
 
 
 def _error(text: str, at: int, why: str) -> JsonError:
@@ -121,8 +124,10 @@ def _separator(text: str, at: int, close: str) -> tuple[int, bool]:
 
 def _string(text: str, at: int) -> tuple[str, int]:
     parts: list[str] = []
+    end = at - 1
     while True:
-        end = text.find('"', at)
+        if end < at:
+            end = text.find('"', at)
         if end < 0:
             raise _error(text, len(text), "the string has no end")
         escape = text.find("\\", at, end)
@@ -204,13 +209,13 @@ def _text(value: object) -> str:
         return "true"
     if value is False:
         return "false"
-    if isinstance(value, (int, float)):
+    if isinstance(value, int) or (isinstance(value, float) and value - value == 0):  # neither infinite nor NaN
         return repr(value)
     if isinstance(value, dict):
         return "{" + ",".join([_quoted(name) + ":" + _text(member) for name, member in value.items()]) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join([_text(item) for item in value]) + "]"
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{value!r} has no JSON form")
 
 
 def _quoted(string: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from cni_core.schema.formats import FORMATS
 
@@ -37,8 +38,10 @@ def _format_checker() -> FormatChecker:
 def validator(schema: str) -> Any:
     """The jsonschema validator of a schema by name, such as macvlan."""
     documents = {path.name: json.loads(path.read_text()) for path in HERE.glob("*.json")}
+    for document in documents.values():
+        del document["$schema"]  # jsonschema takes its own class for a document that names one (Validator.evolve)
     registry: Registry[Any] = Registry().with_resources(
-        (name, Resource.from_contents(document)) for name, document in documents.items()
+        (name, DRAFT202012.create_resource(document)) for name, document in documents.items()
     )
     return _validator_class()(documents[f"{schema}.json"], registry=registry, format_checker=_format_checker())
 

@@ -1,0 +1,68 @@
+"""A node on a network with somebody beyond it, made anew for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.lab.topology import Container, Host, Topology
+from tests.kernel.plugin import CNITOOL, GO, OURS, Plugin
+
+
+def pytest_sessionstart() -> None:
+    for path, mend in ((OURS, "make build"), (CNITOOL, "make build/cnitool"), (GO, "scripts/need test")):
+        if not path.exists():
+            raise pytest.UsageError(f"{path} is missing: {mend}")
+
+
+class Lan:
+    """node's eth0 and beyond's eth0 (10.1.0.1/24, fd00:1::1/64) on one switch; containers as they are asked for."""
+
+    def __init__(self, net: Topology, data_dir: Path) -> None:
+        self.net = net
+        self.data_dir = data_dir
+        self.node = net.host("node")
+        self.beyond = net.host("beyond")
+        self.switch = net.switch("switch")
+        net.cable(self.node, "eth0", self.switch)
+        net.cable(self.beyond, "eth0", self.switch)
+        self.beyond.address("eth0", "10.1.0.1/24", "fd00:1::1/64")
+        self.macvlan = Plugin(self.node, "macvlan")
+
+    def container(self, name: str) -> Container:
+        return self.net.container(name)
+
+    def host(self, name: str) -> Host:
+        """Cheaper than a container, where no program of its own runs in it."""
+        return self.net.host(name)
+
+    def config(self, **keys: Any) -> dict[str, Any]:
+        """A network with one IPv4 range and a default route; keys add to it or, None, take away."""
+        config = {
+            "cniVersion": "1.0.0",
+            "name": "lan",
+            "type": "macvlan",
+            "master": "eth0",
+            "ipam": self.ipam(),
+            **keys,
+        }
+        return {key: value for key, value in config.items() if value is not None}
+
+    def ipam(self, *subnets: str, **keys: Any) -> dict[str, Any]:
+        subnets = subnets or ("10.1.0.0/24",)
+        routes = [{"dst": "::/0" if ":" in subnet else "0.0.0.0/0"} for subnet in subnets]
+        ranges = [[{"subnet": subnet}] for subnet in subnets]
+        return {"type": "host-local", "dataDir": str(self.data_dir), "ranges": ranges, "routes": routes} | keys
+
+    @property
+    def dual_stack(self) -> dict[str, Any]:
+        return self.ipam("10.1.0.0/24", "fd00:1::/64")
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Lan]:
+    with Topology() as net:
+        yield Lan(net, tmp_path / "networks")
