@@ -60,95 +60,100 @@ if TYPE_CHECKING:
             """CniError if an add would fail now."""
 
 
-def add(request: Request, kind: LinkKind, ipam: Ipam) -> Result:
-    """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
-    undo: list[Callable[[], None]] = []
-    with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
-        try:
-            return _add(request, kind, ipam, undo, host, sandbox, inside)
-        except BaseException as error:
-            _undo(undo, error)
-            raise
+class Attachments:
+    """The plugin of one kind of link (entry.Plugin)."""
 
+    __slots__ = ("_ipam", "_kind")
 
-def _add(
-    request: Request,
-    kind: LinkKind,
-    ipam: Ipam,
-    undo: list[Callable[[], None]],
-    host: Rtnl,
-    sandbox: Sandbox,
-    inside: Rtnl,
-) -> Result:
-    result = request.prev_result or Result()
-    parent = parents.find(request.config, host)
-    mtu = parents.mtu(request.config, parent)
-    links.refuse_existing(request, inside)
-    addresses = ipam.add(request, undo)
-    link = links.create(request, kind, parent, mtu, host, sandbox, inside)
-    undo.append(lambda: inside.execute(del_link(link.index)))
-    links.configure(request, link, parent, addresses, sandbox, inside)
-    for ip in addresses.ips:
-        ip.interface = len(result.interfaces)
-    result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
-    result.ips += addresses.ips
-    result.routes += addresses.routes
-    result.dns = request.config.get("dns") or addresses.dns or result.dns
-    return result
+    def __init__(self, kind: LinkKind, ipam: Ipam) -> None:
+        self._kind = kind
+        self._ipam = ipam
 
+    @property
+    def name(self) -> str:
+        return self._kind.NAME
 
-def delete(request: Request, kind: LinkKind, ipam: Ipam) -> None:
-    """Removes the attachment's link, then releases its addresses: not before nobody can use them."""
-    if request.netns:
-        try:
-            with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
-                links.remove(request, kind, inside)
-        except CniError as error:
-            if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
+    def accepts(self, config: dict[str, Any]) -> bool:
+        return self._kind.accepts(config)
+
+    def add(self, request: Request) -> Result:
+        """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
+        undo: list[Callable[[], None]] = []
+        with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+            try:
+                return self._add(request, undo, host, sandbox, inside)
+            except BaseException as error:
+                take_back(undo, error)
                 raise
-    ipam.delete(request)
 
+    def _add(
+        self, request: Request, undo: list[Callable[[], None]], host: Rtnl, sandbox: Sandbox, inside: Rtnl
+    ) -> Result:
+        result = request.prev_result or Result()
+        parent = parents.find(request.config, host)
+        mtu = parents.mtu(request.config, parent)
+        links.refuse_existing(request, inside)
+        addresses = self._ipam.add(request, undo)
+        link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
+        undo.append(lambda: inside.execute(del_link(link.index)))
+        links.configure(request, link, parent, addresses, sandbox, inside)
+        for ip in addresses.ips:
+            ip.interface = len(result.interfaces)
+        result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
+        result.ips += addresses.ips
+        result.routes += addresses.routes
+        result.dns = request.config.get("dns") or addresses.dns or result.dns
+        return result
 
-def check(request: Request, kind: LinkKind, ipam: Ipam) -> None:
-    """CniError with the first difference between the attachment and prevResult."""
-    result = request.prev_result
-    if result is None:
-        raise CniError(INVALID_CONFIG, "prevResult: CHECK needs the result of ADD")
-    with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+    def delete(self, request: Request) -> None:
+        """Removes the attachment's link, then releases its addresses: not before nobody can use them."""
+        if request.netns:
+            try:
+                with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
+                    links.remove(request, self._kind, inside)
+            except CniError as error:
+                if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
+                    raise
+        self._ipam.delete(request)
+
+    def check(self, request: Request) -> None:
+        """CniError with the first difference between the attachment and prevResult."""
+        result = request.prev_result
+        if result is None:
+            raise CniError(INVALID_CONFIG, "prevResult: CHECK needs the result of ADD")
+        with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+            try:
+                parent = parents.find(request.config, host)
+            except CniError as error:
+                raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
+            links.verify(request, self._kind, parent, result, inside)
+        self._ipam.check(request)
+
+    def gc(self, request: Request) -> None:
+        """Takes back what no valid attachment owns; their links went with their namespaces."""
+        self._ipam.gc(request)
+
+    def status(self, request: Request) -> None:
+        """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
         try:
-            parent = parents.find(request.config, host)
+            if not request.config.get("linkInContainer"):
+                with Rtnl() as host:
+                    parents.mtu(request.config, parents.find(request.config, host))
+            self._ipam.status(request)
         except CniError as error:
-            raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
-        links.verify(request, kind, parent, result, inside)
-    ipam.check(request)
+            raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
 
 
-def gc(request: Request, ipam: Ipam) -> None:
-    """Takes back what no valid attachment owns; their links went with their namespaces."""
-    ipam.gc(request)
-
-
-def status(request: Request, ipam: Ipam) -> None:
-    """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
-    try:
-        if not request.config.get("linkInContainer"):
-            with Rtnl() as host:
-                parents.mtu(request.config, parents.find(request.config, host))
-        ipam.status(request)
-    except CniError as error:
-        raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
-
-
-def _parent_rtnl(request: Request, sandbox: Sandbox) -> Rtnl:
-    """A socket in the namespace where the parent is."""
-    return sandbox.rtnl() if request.config.get("linkInContainer") else Rtnl()
-
-
-def _undo(steps: list[Callable[[], None]], error: BaseException) -> None:
-    """Every step is tried; what could not be undone is told beside what failed."""
-    for step in reversed(steps):
+def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
+    """Undoes what an ADD did, newest first; every step is tried, and what could not be undone the error tells."""
+    for step in reversed(undo):
         try:
             step()
         except (CniError, OSError) as failure:
             if isinstance(error, CniError):
                 error.details = f"{error.details} Not undone: {failure}.".lstrip()
+
+
+def _parent_rtnl(request: Request, sandbox: Sandbox) -> Rtnl:
+    """A socket in the namespace where the parent is."""
+    return sandbox.rtnl() if request.config.get("linkInContainer") else Rtnl()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from posix import _exit, environ as process_environ, read, umask, write
 
-from cni_core import attach
 from cni_core.errors import INTERNAL, INVALID_CONFIG, INVALID_ENVIRONMENT, IO_FAILURE, CniError, strerror
 from cni_core.request import SINCE, Request, parse_config, version_of
 from cni_core.result import LATEST, SUPPORTED
@@ -13,9 +13,30 @@ from cni_core.strictjson import MAX_BYTES, dumps
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Protocol
 
-    from cni_core.attach import Ipam, LinkKind
+    from cni_core.result import Result
+
+    class Plugin(Protocol):
+        """What answers the commands. Every method may raise CniError."""
+
+        @property
+        def name(self) -> str:
+            """The plugin's name, which is also that of its schema."""
+
+        def accepts(self, config: dict[str, Any]) -> bool:
+            """Whether the configuration is valid by the schema."""
+
+        def add(self, request: Request) -> Result: ...
+
+        def delete(self, request: Request) -> None: ...
+
+        def check(self, request: Request) -> None: ...
+
+        def gc(self, request: Request) -> None: ...
+
+        def status(self, request: Request) -> None: ...
+
 
 USAGE = """\
 This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
@@ -24,22 +45,27 @@ Commands: VERSION, {commands}. Specification versions: {versions}.
 """
 
 
-def main(kind: LinkKind, ipam: Ipam) -> NoReturn:
-    """The program: answers the call that the process was started for, and ends the process."""
+def main(default: Plugin, *others: Plugin) -> NoReturn:
+    """The program: answers the call that the process was started for, and ends the process.
+
+    Under the name of one of the others, as by a link, the program is that plugin.
+    """
+    called = sys.argv[0].rpartition("/")[2]
+    plugin = next((other for other in others if other.name == called), default)
     umask(0o022)  # whatever the runtime's is
     if b"CNI_COMMAND" in process_environ:
-        status, stdout = _call_with_stdin(kind, ipam)
+        status, stdout = _call_with_stdin(plugin)
     else:
-        status, stdout = call(process_environ, b"", kind, ipam)
-        _write(2, usage(kind).encode())
+        status, stdout = call(process_environ, b"", plugin)
+        _write(2, usage(plugin).encode())
     written = _write(1, stdout)
     _exit(status if written else 1)
 
 
-def call(environ: Mapping[bytes, bytes], stdin: bytes, kind: LinkKind, ipam: Ipam) -> tuple[int, bytes]:
+def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Plugin) -> tuple[int, bytes]:
     """Answers one call; returns the exit status and what goes to stdout (empty, or one JSON document and a newline)."""
     try:
-        document = _answer(_environment(environ), stdin, kind, ipam)
+        document = _answer(_environment(environ), stdin, plugin)
     except CniError as error:
         return _failure(error, stdin)
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
@@ -47,12 +73,12 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, kind: LinkKind, ipam: Ipa
     return 0, b"" if document is None else dumps(document) + b"\n"
 
 
-def usage(kind: LinkKind) -> str:
+def usage(plugin: Plugin) -> str:
     """For a person who called the plugin by hand."""
-    return USAGE.format(name=kind.NAME, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
+    return USAGE.format(name=plugin.name, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
 
 
-def _answer(environ: dict[str, str], stdin: bytes, kind: LinkKind, ipam: Ipam) -> dict[str, Any] | None:
+def _answer(environ: dict[str, str], stdin: bytes, plugin: Plugin) -> dict[str, Any] | None:
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
         asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
@@ -63,18 +89,18 @@ def _answer(environ: dict[str, str], stdin: bytes, kind: LinkKind, ipam: Ipam) -
         raise CniError(INVALID_ENVIRONMENT, f"CNI_COMMAND: {problem}", f"The commands are {known}.")
     config = parse_config(stdin)
     request = Request(command, environ, config)
-    if not kind.accepts(config):
-        raise _explained(kind.NAME, config)
+    if not plugin.accepts(config):
+        raise _explained(plugin.name, config)
     if command == "ADD":
-        return attach.add(request, kind, ipam).to_json(request.cni_version)
+        return plugin.add(request).to_json(request.cni_version)
     if command == "DEL":
-        attach.delete(request, kind, ipam)
+        plugin.delete(request)
     elif command == "CHECK":
-        attach.check(request, kind, ipam)
+        plugin.check(request)
     elif command == "GC":
-        attach.gc(request, ipam)
+        plugin.gc(request)
     else:
-        attach.status(request, ipam)
+        plugin.status(request)
     return None
 
 
@@ -112,12 +138,12 @@ def _error_version(stdin: bytes) -> str:
         return LATEST
 
 
-def _call_with_stdin(kind: LinkKind, ipam: Ipam) -> tuple[int, bytes]:
+def _call_with_stdin(plugin: Plugin) -> tuple[int, bytes]:
     try:
         stdin = _read_all(0)
     except OSError as error:
         return _failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b"")
-    return call(process_environ, stdin, kind, ipam)
+    return call(process_environ, stdin, plugin)
 
 
 def _read_all(fd: int) -> bytes:
