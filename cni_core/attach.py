@@ -63,15 +63,13 @@ if TYPE_CHECKING:
 class Attachments:
     """The plugin of one kind of link (entry.Plugin)."""
 
-    __slots__ = ("_ipam", "_kind")
+    __slots__ = ("_ipam", "_kind", "name", "schema")
 
-    def __init__(self, kind: LinkKind, ipam: Ipam) -> None:
+    def __init__(self, kind: LinkKind, ipam: Callable[[Request], Ipam]) -> None:
+        """ipam chooses by the request's configuration."""
         self._kind = kind
         self._ipam = ipam
-
-    @property
-    def name(self) -> str:
-        return self._kind.NAME
+        self.name = self.schema = kind.NAME
 
     def accepts(self, config: dict[str, Any]) -> bool:
         return self._kind.accepts(config)
@@ -93,7 +91,7 @@ class Attachments:
         parent = parents.find(request.config, host)
         mtu = parents.mtu(request.config, parent)
         links.refuse_existing(request, inside)
-        addresses = self._ipam.add(request, undo)
+        addresses = self._ipam(request).add(request, undo)
         link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
         undo.append(lambda: inside.execute(del_link(link.index)))
         links.configure(request, link, parent, addresses, sandbox, inside)
@@ -114,7 +112,7 @@ class Attachments:
             except CniError as error:
                 if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
                     raise
-        self._ipam.delete(request)
+        self._ipam(request).delete(request)
 
     def check(self, request: Request) -> None:
         """CniError with the first difference between the attachment and prevResult."""
@@ -127,11 +125,11 @@ class Attachments:
             except CniError as error:
                 raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
             links.verify(request, self._kind, parent, result, inside)
-        self._ipam.check(request)
+        self._ipam(request).check(request)
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        self._ipam.gc(request)
+        self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
         """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
@@ -139,7 +137,7 @@ class Attachments:
             if not request.config.get("linkInContainer"):
                 with Rtnl() as host:
                     parents.mtu(request.config, parents.find(request.config, host))
-            self._ipam.status(request)
+            self._ipam(request).status(request)
         except CniError as error:
             raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
         """What answers the commands. Every method may raise CniError."""
 
         @property
-        def name(self) -> str:
-            """The plugin's name, which is also that of its schema."""
+        def name(self) -> str: ...
+
+        @property
+        def schema(self) -> str:
+            """The name of the configuration's JSON Schema, for explanations."""
 
         def accepts(self, config: dict[str, Any]) -> bool:
             """Whether the configuration is valid by the schema."""
@@ -90,7 +93,7 @@ def _answer(environ: dict[str, str], stdin: bytes, plugin: Plugin) -> dict[str, 
     config = parse_config(stdin)
     request = Request(command, environ, config)
     if not plugin.accepts(config):
-        raise _explained(plugin.name, config)
+        raise _explained(plugin.schema, config)
     if command == "ADD":
         return plugin.add(request).to_json(request.cni_version)
     if command == "DEL":

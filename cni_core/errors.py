@@ -25,6 +25,7 @@ ADDRESS_UNAVAILABLE = 105
 DUPLICATE_ADDRESS = 106
 CHECK_DIFFERS = 107
 DATA_DIRECTORY = 108
+DELEGATE_FAILED = 109
 
 MEANING = {
     INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
@@ -46,6 +47,7 @@ MEANING = {
     DUPLICATE_ADDRESS: "another host on the link uses the address",
     CHECK_DIFFERS: "the attachment is not as ADD left it",
     DATA_DIRECTORY: "the lease directory cannot be used",
+    DELEGATE_FAILED: "the IPAM plugin that the configuration names failed",
 }
 
 

@@ -116,14 +116,14 @@ class Request:
 
 
 def parse_config(stdin: bytes) -> dict[str, Any]:
-    """The configuration on stdin, without null members: Go's json, whose users we serve, takes null for absent."""
+    """The configuration on stdin, without its null members. CniError DECODING_FAILURE."""
     try:
         document = loads(stdin)
     except JsonError as error:
         raise CniError(DECODING_FAILURE, f"the configuration on stdin is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise CniError(DECODING_FAILURE, "the configuration on stdin is not a JSON object")
-    return _without_nulls(document)
+    return without_nulls(document)
 
 
 def version_of(config: Mapping[str, object]) -> str:
@@ -132,13 +132,14 @@ def version_of(config: Mapping[str, object]) -> str:
     return version if isinstance(version, str) else LATEST
 
 
-def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+def without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+    """An object without its null members, at every depth: Go's json, whose users we serve, takes null for absent."""
     return {name: _denull(value) for name, value in members.items() if value is not None}
 
 
 def _denull(value: Any) -> Any:
     if isinstance(value, dict):
-        return _without_nulls(value)
+        return without_nulls(value)
     if isinstance(value, list):
         return [_denull(item) for item in value]
     return value

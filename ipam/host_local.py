@@ -6,6 +6,7 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
 from cni_core.result import IP, Result, RouteSpec
 from ipam.ranges import RangeSet, assign, range_sets
+from ipam.resolv_conf import dns_of
 from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
@@ -13,31 +14,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cni_core.request import Request
+    from ipam.index import Attachment
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
 
 
 def add(request: Request, undo: list[Callable[[], None]]) -> Result:
-    """One address of each range set, and the configuration's routes."""
+    """One address of each range set, and the configuration's routes and resolvConf."""
     sets = range_sets(request)
     asked = assign(sets, request.ips)
     routes = [_route(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
+    dns = dns_of(request.ipam["resolvConf"]) if request.ipam.get("resolvConf") else {}
     given: list[Address] = []
     undo.append(lambda: _give_back(request, given))
-    with Store(_data_dir(request), request.name) as store:
-        held = store.held_by(request.container_id, request.ifname)
+    with _store(request) as store:
+        held = store.held_by(_attachment(request))
         addresses = [_lease(request, store, i, sets[i], asked[i], held, given) for i in range(len(sets))]
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
-    return Result(ips=ips, routes=routes)
+    return Result(ips=ips, routes=routes, dns=dns)
 
 
 def delete(request: Request) -> None:
     """Releases every address of the attachment."""
     try:
-        with Store(_data_dir(request), request.name, create=False) as store:
-            for address in store.held_by(request.container_id, request.ifname):
-                store.release(address)
+        with _store(request, create=False) as store:
+            store.release_all(_holder(request, store))
     except FileNotFoundError:
         pass  # no directory, no lease
 
@@ -45,8 +47,8 @@ def delete(request: Request) -> None:
 def check(request: Request) -> None:
     """CniError unless the attachment holds a lease."""
     try:
-        with Store(_data_dir(request), request.name, create=False) as store:
-            held = store.held_by(request.container_id, request.ifname)
+        with _store(request, create=False) as store:
+            held = store.held_by(_holder(request, store))
     except FileNotFoundError:
         held = []
     if not held:
@@ -62,11 +64,11 @@ def gc(request: Request) -> None:
     valid = request.valid_attachments
     containers = {container_id for container_id, _ in valid}
     try:
-        with Store(_data_dir(request), request.name, create=False) as store:
+        with _store(request, create=False) as store:
             for address, (container_id, ifname) in store.leases():
-                keep = (container_id, ifname) in valid if ifname else container_id in containers
-                if not keep:
+                if (container_id, ifname) not in valid and (ifname or container_id not in containers):
                     store.release(address)
+            store.reindex()
     except FileNotFoundError:
         pass
 
@@ -74,11 +76,11 @@ def gc(request: Request) -> None:
 def status(request: Request) -> None:
     """CniError where a range set has no free address left, or the leases cannot be written."""
     sets = range_sets(request)
-    with Store(_data_dir(request), request.name) as store:
+    with _store(request) as store:
         taken = store.taken()
-    for part in sets:
-        if not any(str(address) not in taken for address in part.candidates(None)):
-            raise _exhausted(part)
+        for part in sets:
+            if all(str(address) in taken for address in part.candidates(None)) and not store.holds_earlier_boots():
+                raise _exhausted(part)
 
 
 def _lease(
@@ -90,38 +92,48 @@ def _lease(
     held: list[Address],
     given: list[Address],
 ) -> Address:
-    """The attachment's address of one range set: the one it holds already, the one asked for, or the next free one."""
-    mine = [address for address in held if part.range_of(address)]
-    if asked and asked not in mine:
+    """The attachment's address of one range set: the one it holds already, the one asked for, or the next free one.
+
+    It holds one where an earlier ADD was killed, or was before a reboot. What is new is added to held and given.
+    """
+    attachment = _attachment(request)
+    mine = [address for address in held if part.range_of(address) and asked in (None, address)]
+    if mine:
+        store.hold(attachment, held)
+        return mine[0]
+    if asked:
         _refuse_impossible(part, asked)
-        if not store.reserve(asked, request.container_id, request.ifname):
+        if not store.reserve(asked, attachment):
             raise _taken(store, asked, part)
-        address = asked
-    elif mine:
-        return asked or mine[0]  # an earlier ADD of this attachment was killed, or failed half way
-    else:
-        address = _next_free(request, store, index, part)
+    address = asked or _next_free(store, index, part, attachment)
     given.append(address)
+    held.append(address)
     store.set_last(index, address)
+    store.hold(attachment, held)
     return address
 
 
-def _next_free(request: Request, store: Store, index: int, part: RangeSet) -> Address:
-    taken: set[str] = set()
-    for tried, address in enumerate(part.candidates(store.last(index))):
-        if tried == _TRIES:
-            taken = store.taken()
-        if str(address) not in taken and store.reserve(address, request.container_id, request.ifname):
-            return address
-    raise _exhausted(part)
+def _next_free(store: Store, index: int, part: RangeSet, attachment: Attachment) -> Address:
+    while True:
+        taken: set[str] = set()
+        for tried, address in enumerate(part.candidates(store.last(index))):
+            if tried == _TRIES:
+                taken = store.taken()
+            if str(address) not in taken and store.reserve(address, attachment):
+                return address
+        if not store.release_earlier_boots():
+            raise _exhausted(part)
 
 
 def _give_back(request: Request, given: list[Address]) -> None:
     if given:
-        with Store(_data_dir(request), request.name) as store:
+        attachment = _attachment(request)
+        with _store(request) as store:
+            held = store.held_by(attachment)
             for address in given:
-                if store.holder(address) == (request.container_id, request.ifname):
+                if address in held:
                     store.release(address)
+            store.hold(attachment, [address for address in held if address not in given])
 
 
 def _refuse_impossible(part: RangeSet, address: Address) -> None:
@@ -146,7 +158,7 @@ def _taken(store: Store, address: Address, part: RangeSet) -> CniError:
 def _exhausted(part: RangeSet) -> CniError:
     return CniError(
         POOL_EXHAUSTED,
-        f"no IP addresses available in range set: {part} (all {part.size} are in use)",
+        f"no IP addresses available in range set: {part}: {part.size} in use, {part.excluded} excluded, 0 free",
         "Remove containers, or widen the range.",
     )
 
@@ -166,6 +178,16 @@ def _route(index: int, document: dict[str, object]) -> RouteSpec:
     return route
 
 
-def _data_dir(request: Request) -> str:
+def _store(request: Request, *, create: bool = True) -> Store:
     data_dir: str = request.ipam.get("dataDir") or DEFAULT_DATA_DIR
-    return data_dir.rstrip("/")
+    return Store(data_dir.rstrip("/"), request.name, create=create)
+
+
+def _attachment(request: Request) -> Attachment:
+    return request.container_id, request.ifname
+
+
+def _holder(request: Request, store: Store) -> Attachment:
+    """The attachment; if it holds nothing, its container as leases of before CNI 0.7 name it, without the interface."""
+    attachment = _attachment(request)
+    return attachment if store.held_by(attachment) else (request.container_id, "")

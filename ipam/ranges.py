@@ -115,11 +115,6 @@ class Range:
             return f"it is the {'network' if address == self.subnet.first else 'broadcast'} address of {self.subnet}"
         return ""
 
-    def overlaps(self, other: Range) -> bool:
-        return (
-            self.family == other.family and self.start.value <= other.end.value and other.start.value <= self.end.value
-        )
-
     def __str__(self) -> str:
         return f"{self.start}-{self.end}"
 
@@ -134,10 +129,6 @@ class RangeSet:
         families = {part.family for part in self.ranges}
         if len(families) > 1:
             raise _contradiction(f"range set {self} mixes IPv4 and IPv6")
-        for i, one in enumerate(self.ranges):
-            for other in self.ranges[i + 1 :]:
-                if one.overlaps(other):
-                    raise _contradiction(f"ranges {one} and {other} overlap")
 
     @property
     def family(self) -> int:
@@ -151,6 +142,11 @@ class RangeSet:
     def size(self) -> int:
         """How many addresses can be chosen."""
         return sum(last - first + 1 for part in self.ranges for first, last in part.chosen)
+
+    @property
+    def excluded(self) -> int:
+        """How many addresses between the bounds cannot be chosen."""
+        return sum(part.end.value - part.start.value + 1 for part in self.ranges) - self.size
 
     def candidates(self, last: Address | None) -> Iterator[Address]:
         """Every address that can be chosen, once: round robin, from the one behind last (None: from the first)."""
@@ -208,6 +204,7 @@ def assign(sets: list[RangeSet], asked: list[Address]) -> list[Address | None]:
 
 
 def _refuse_overlaps(sets: list[RangeSet]) -> None:
+    """Within a set or between two: where any overlap, two that follow one another in order of their starts do."""
     ordered = sorted(
         ((part.family, part.start.value, part.end.value, i, part) for i, one in enumerate(sets) for part in one.ranges),
         key=lambda entry: entry[:4],
@@ -221,7 +218,9 @@ def _without(interval: Interval, taken: Iterable[Interval]) -> Iterator[Interval
     """What is left of an interval without those taken, which are in ascending order."""
     first, last = interval
     for taken_first, taken_last in taken:
-        if first < taken_first <= last:
+        if taken_first > last:
+            break
+        if first < taken_first:
             yield first, taken_first - 1
         first = max(first, taken_last + 1)
     if first <= last:

@@ -6,226 +6,179 @@ address given of range set N, and the file lock is flocked for each operation (b
 
 from __future__ import annotations
 
-from errno import EAGAIN, ELOOP
+from errno import EAGAIN
 from fcntl import LOCK_EX, LOCK_NB, flock
-from posix import (
-    O_CLOEXEC,
-    O_CREAT,
-    O_DIRECTORY,
-    O_EXCL,
-    O_NOFOLLOW,
-    O_NONBLOCK,
-    O_RDONLY,
-    O_TRUNC,
-    O_WRONLY,
-    close,
-    link,
-    listdir,
-    mkdir,
-    open as open_fd,
-    read,
-    unlink,
-    write,
-)
+from posix import O_CREAT, O_RDONLY, close
 from time import monotonic, sleep
 
 from cni_core.address import Address
-from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
+from cni_core.errors import TRY_AGAIN_LATER, CniError, strerror
+from cni_core.schema.formats import is_cni_name, is_interface_name
+from ipam.files import Directory
+from ipam.index import UNKNOWN_BOOT, Entry, Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import ParamSpec, TypeVar
+    from collections.abc import Iterator
 
-    P = ParamSpec("P")
-    T = TypeVar("T")
+    from ipam.index import Attachment
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 
 _LOCK = "lock"
 _LAST = "last_reserved_ip."
-_NEW = ".new"
 _LOCK_SECONDS = 30.0
-_LONGEST = 4096  # of a lease file; a container id has 64 bytes with most runtimes
+_BLANK = " \t\r\n\0"  # all that a crash or a power cut leaves of a lease
 
 
 class Store:
     """The leases of one network, locked against every other process from entry to exit of a with block.
 
-    Files are reached by way of the directory's descriptor and never through a symbolic link. CniError DATA_DIRECTORY
-    where the directory cannot be used, TRY_AGAIN_LATER where the lock is held for half a minute.
+    CniError DATA_DIRECTORY where the directory cannot be used, TRY_AGAIN_LATER where the lock is held for 30 s.
     """
 
     def __init__(self, data_dir: str, network: str, *, create: bool = True) -> None:
         """Without create, a directory that is not there is FileNotFoundError: nobody holds a lease."""
-        self.path = f"{data_dir}/{network}"
-        if create:
-            self._guard(_make_directories, self.path)
-        self._directory = self._guard(open_fd, self.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        self._files = Directory(f"{data_dir}/{network}", create=create)
+        self._lock = -1
         try:
-            self._lock = self._guard(self._open, _LOCK, O_RDONLY | O_CREAT)
+            self._lock = self._files.open(_LOCK, O_RDONLY | O_CREAT)
             self._acquire()
+            self._index = Index(data_dir, network)
         except BaseException:
-            close(self._directory)
+            self._release()
             raise
 
     def __enter__(self) -> Store:
+        if not self._index.is_complete(self._signature()):
+            self.reindex()
         return self
 
     def __exit__(self, *_: object) -> None:
-        close(self._lock)
-        close(self._directory)
+        self._index.close()
+        self._release()
+
+    @property
+    def path(self) -> str:
+        return self._files.path
 
     def _acquire(self) -> None:
         deadline = monotonic() + _LOCK_SECONDS
         pause = 0.0005
         while True:
             try:
-                flock(self._lock, LOCK_EX | LOCK_NB)
-                return
+                return flock(self._lock, LOCK_EX | LOCK_NB)
             except OSError as error:
                 if error.errno != EAGAIN or monotonic() > deadline:
-                    close(self._lock)
                     raise CniError(
                         TRY_AGAIN_LATER, f"{self.path}/{_LOCK} is held by another process: {strerror(error)}"
                     ) from None
             sleep(pause)
             pause = min(pause * 2, 0.01)
 
-    # One lease
+    def _release(self) -> None:
+        if self._lock >= 0:
+            close(self._lock)
+        self._files.close()
 
-    def reserve(self, address: Address, container_id: str, ifname: str) -> bool:
-        """Writes the lease unless the address is taken; it appears under its name complete, in one step."""
-        self._guard(self._write_new, f"{container_id}\r\n{ifname}".encode())
-        try:
-            link(_NEW, str(address), src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise self._unusable(error) from None
-        finally:
-            self._remove(_NEW)
-        return True
+    # Leases of one attachment
+
+    def held_by(self, attachment: Attachment) -> list[Address]:
+        """The addresses of an attachment."""
+        entry = self._index.get(attachment)
+        return [address for address in entry.addresses if self.holder(address) == attachment] if entry else []
+
+    def reserve(self, address: Address, attachment: Attachment) -> bool:
+        """Writes the lease unless the address is taken."""
+        return self._files.create(str(address), "\r\n".join(attachment))
+
+    def hold(self, attachment: Attachment, addresses: list[Address]) -> None:
+        """Notes all that an attachment holds, as of this boot: to be said after each reserve and release."""
+        self._index.set(attachment, Entry(self._index.boot, addresses))
+        self._index.note(self._signature())
 
     def release(self, address: Address) -> None:
-        self._remove(str(address))
+        self._files.remove(str(address))
 
-    def holder(self, address: Address) -> tuple[str, str] | None:
-        """Who has the address: container id and interface (empty in a lease of before CNI 0.7); None if nobody."""
-        content = self._content(str(address))
-        return None if content is None else _parse(content)
+    def release_all(self, attachment: Attachment) -> None:
+        """Releases every address of an attachment."""
+        for address in self.held_by(attachment):
+            self.release(address)
+        self.hold(attachment, [])
 
-    def set_last(self, index: int, address: Address) -> None:
-        """Notes the last address given of range set number index."""
-        fd = self._guard(self._open, f"{_LAST}{index}", O_WRONLY | O_CREAT | O_TRUNC)
-        try:
-            self._guard(write, fd, str(address).encode())
-        finally:
-            close(fd)
+    def holder(self, address: Address) -> Attachment | None:
+        """Who has the address; None where it has no lease, or one that names nobody."""
+        text = self._files.read(str(address))
+        return None if text is None else _parse(text)
+
+    # The order
 
     def last(self, index: int) -> Address | None:
         """The last address given of range set number index; None if it is not known."""
-        content = self._content(f"{_LAST}{index}")
+        text = self._files.read(f"{_LAST}{index}")
         try:
-            return None if content is None else Address.parse(content.strip())
+            return None if text is None else Address.parse(text.strip())
         except ValueError:
             return None
+
+    def set_last(self, index: int, address: Address) -> None:
+        self._files.write(f"{_LAST}{index}", str(address))
 
     # All leases
 
     def taken(self) -> set[str]:
         """The names of all files: every address with a lease is among them."""
-        return set(self._guard(listdir, self._directory))
+        return set(self._files.names())
 
-    def leases(self) -> Iterator[tuple[Address, tuple[str, str]]]:
-        """Each address with a lease, and its holder."""
-        for name in sorted(self.taken()):
-            try:
-                address = Address.parse(name)
-            except ValueError:
-                continue  # lock, last_reserved_ip.N, and whatever else people put here
+    def leases(self) -> Iterator[tuple[Address, Attachment]]:
+        """Each address whose lease names a holder."""
+        for address in self._addresses():
             holder = self.holder(address)
             if holder:
                 yield address, holder
 
-    def held_by(self, container_id: str, ifname: str) -> list[Address]:
-        """The addresses of an attachment; if it has none, those of its container in leases of before CNI 0.7."""
-        leases = list(self.leases())
-        held = [address for address, holder in leases if holder == (container_id, ifname)]
-        return held or [address for address, holder in leases if holder == (container_id, "")]
+    def release_earlier_boots(self) -> bool:
+        """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
+        earlier = [
+            attachment
+            for attachment, entry in self._index.entries()
+            if entry.boot not in (self._index.boot, UNKNOWN_BOOT)
+        ]
+        for attachment in earlier:
+            self.release_all(attachment)
+        return bool(earlier)
 
-    # Files
+    def holds_earlier_boots(self) -> bool:
+        return any(entry.boot not in (self._index.boot, UNKNOWN_BOOT) for _, entry in self._index.entries())
 
-    def _open(self, name: str, flags: int) -> int:
-        return open_fd(name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600, dir_fd=self._directory)
+    def _addresses(self) -> Iterator[Address]:
+        for name in sorted(self.taken()):
+            try:
+                yield Address.parse(name)
+            except ValueError:
+                continue  # lock, last_reserved_ip.N, and whatever else people put here
 
-    def _write_new(self, content: bytes) -> None:
-        # One that a crash left may be a second name of a lease by now: never truncate it.
-        self._remove(_NEW)
-        fd = self._open(_NEW, O_WRONLY | O_CREAT | O_EXCL)
-        try:
-            written = write(fd, content)
-        finally:
-            close(fd)
-        if written != len(content):
-            self._remove(_NEW)
-            raise OSError(f"{written} of {len(content)} bytes were written")
+    def _signature(self) -> str:
+        """Changes when a lease appears. The directory's time alone would miss one of the same clock tick (4 ms)."""
+        return f"{self._files.changed} {self._files.read(f'{_LAST}0')}"
 
-    def _content(self, name: str) -> str | None:
-        """None where there is no such file, or none that can be read as text."""
-        try:
-            fd = self._open(name, O_RDONLY)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) or error.errno == ELOOP:
-                return None
-            raise self._unusable(error) from None
-        try:
-            return read(fd, _LONGEST).decode("utf-8", "replace")
-        except IsADirectoryError:
-            return None
-        except OSError as error:
-            raise self._unusable(error) from None
-        finally:
-            close(fd)
-
-    def _remove(self, name: str) -> None:
-        try:
-            unlink(name, dir_fd=self._directory)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise self._unusable(error) from None
-
-    def _guard(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls a function of the disk; its OSError becomes a CniError that names the directory."""
-        try:
-            return function(*args, **kwargs)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._unusable(error) from None
-
-    def _unusable(self, error: OSError) -> CniError:
-        return CniError(
-            DATA_DIRECTORY,
-            f"the lease directory {self.path} cannot be used: {strerror(error)}",
-            "It must be a directory that root can write, on a disk with room.",
-        )
+    def reindex(self) -> None:
+        """Reads every lease once; a blank one, which nobody is writing while we hold the lock, is removed."""
+        leases: dict[Attachment, list[Address]] = {}
+        for address in self._addresses():
+            text = self._files.read(str(address))
+            holder = _parse(text) if text is not None else None
+            if holder:
+                leases.setdefault(holder, []).append(address)
+            elif text is not None and not text.strip(_BLANK):
+                self.release(address)
+        self._index.rebuild(leases)
+        self._index.note(self._signature())
 
 
-def _make_directories(path: str) -> None:
-    try:
-        mkdir(path, 0o755)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        above = path.rstrip("/").rpartition("/")[0]
-        if not above:
-            raise
-        _make_directories(above)
-        mkdir(path, 0o755)
-
-
-def _parse(content: str) -> tuple[str, str]:
-    container_id, _, ifname = content.strip().partition("\r\n")
-    return container_id, ifname
+def _parse(text: str) -> Attachment | None:
+    """The holder that a lease names; None where it is blank or not a lease."""
+    container_id, line_break, ifname = text.strip(_BLANK).partition("\r\n")
+    if is_cni_name(container_id) and (is_interface_name(ifname) or not line_break):
+        return container_id, ifname
+    return None

@@ -205,6 +205,19 @@ def _number(packed: bytes | None) -> int:
     return int.from_bytes(packed or b"", "little" if _U16.pack(1)[0] else "big")
 
 
+def _address(packed: bytes) -> Address:
+    if len(packed) not in (4, 16):
+        raise MalformedReply(f"an address of {len(packed)} bytes")
+    return Address.from_packed(packed)
+
+
+def _cidr(packed: bytes, length: int) -> Cidr:
+    address = _address(packed)
+    if length > address.bits:
+        raise MalformedReply(f"a prefix length of {length}")
+    return Cidr(address, length)
+
+
 def _text(packed: bytes) -> str:
     return packed.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
@@ -308,10 +321,7 @@ class InterfaceAddress:
     def __init__(self, body: bytes) -> None:
         _, length, flags, _, self.index = _header(_IFADDRMSG, body)
         found = attributes(body, _IFADDRMSG.size)
-        packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b""
-        if len(packed) not in (4, 16):
-            raise MalformedReply(f"an address of {len(packed)} bytes")
-        self.cidr = Cidr(Address.from_packed(packed), length)
+        self.cidr = _cidr(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", length)
         self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
 
     @property
@@ -397,8 +407,8 @@ class Route:
             links.append(index)
             at += _align(hop_length)
         return cls(
-            Cidr(Address.from_packed(found.get(RTA_DST, zero)), length),
-            None if gateway is None else Address.from_packed(gateway),
+            _cidr(found.get(RTA_DST, zero), length),
+            None if gateway is None else _address(gateway),
             links,
             mtu=_number(metrics.get(RTAX_MTU)),
             advmss=_number(metrics.get(RTAX_ADVMSS)),

@@ -13,8 +13,11 @@ _NAME_CHARACTERS = _ALPHANUMERIC | frozenset("_.-")
 
 
 def is_cni_name(text: str) -> bool:
-    """A network's name or a container's id: alphanumeric first, then also '_', '.', '-' (SPEC.md, sections 1 and 2)."""
-    return text[:1] in _ALPHANUMERIC and text != "" and _NAME_CHARACTERS.issuperset(text)
+    """A network's name or a container's id: alphanumeric first, then also '_', '.', '-' (SPEC.md, sections 1 and 2).
+
+    At most 200 bytes, because both become parts of file names.
+    """
+    return len(text) <= 200 and text[:1] in _ALPHANUMERIC and text != "" and _NAME_CHARACTERS.issuperset(text)
 
 
 def is_interface_name(text: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROOTS = ("macvlan.json",)
+ROOTS = ("macvlan.json", "host-local-plugin.json", "result.json")
 TARGET = HERE / "validators.py"
 
 HEADER = '''"""Generated from the JSON Schemas by generate.py: do not edit."""
@@ -151,7 +151,7 @@ def generate() -> str:
     generator = Generator(documents)
     public = []
     for root in ROOTS:
-        public.append(f"{root.removesuffix('.json')} = {generator.function(f'{root}#')}\n")
+        public.append(f"{root.removesuffix('.json').replace('-', '_')} = {generator.function(f'{root}#')}\n")
     return "\n\n".join([HEADER, *generator.source]) + "\n\n" + "".join(public)
 
 

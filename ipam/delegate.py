@@ -1,0 +1,183 @@
+"""Other IPAM types: a plugin of CNI_PATH is executed as the specification says (SPEC.md, section 4)."""
+
+from __future__ import annotations
+
+import sys
+from posix import (
+    MFD_CLOEXEC,
+    POSIX_SPAWN_DUP2,
+    X_OK,
+    access,
+    close,
+    environ,
+    kill,
+    lseek,
+    memfd_create,
+    pidfd_open,
+    posix_spawn,
+    read,
+    waitpid,
+    write,
+)
+from select import select
+
+from cni_core.errors import (
+    DECODING_FAILURE,
+    DELEGATE_FAILED,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    TRY_AGAIN_LATER,
+    CniError,
+    strerror,
+)
+from cni_core.request import without_nulls
+from cni_core.result import LATEST, SUPPORTED, Result
+from cni_core.schema.validators import result as is_result
+from cni_core.strictjson import MAX_BYTES, JsonError, dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni_core.request import Request
+
+_SECONDS = 60.0  # more than a DHCP server needs
+_SIGKILL = 9
+_LAST_WORDS = 500  # of its stderr, in an error
+
+
+def add(request: Request, undo: list[Callable[[], None]]) -> Result:
+    """The plugin's ips, routes and dns. A failed add is followed by its DEL: it may have done half."""
+    undo.append(lambda: delete(request))
+    kind = request.ipam["type"]
+    result = _result(kind, _execute(request, "ADD"))
+    if not result.ips:
+        raise CniError(DELEGATE_FAILED, f"ipam: {kind} gave no address")
+    return Result(ips=result.ips, routes=result.routes, dns=result.dns)
+
+
+def delete(request: Request) -> None:
+    _execute(request, "DEL")
+
+
+def check(request: Request) -> None:
+    _execute(request, "CHECK")
+
+
+def gc(request: Request) -> None:
+    _execute(request, "GC")
+
+
+def status(request: Request) -> None:
+    _execute(request, "STATUS")
+
+
+def _execute(request: Request, command: str) -> bytes:
+    """Runs the plugin with the request's own configuration and environment; returns its stdout.
+
+    CniError: the plugin's own if it gave one, else one with its exit status and stderr.
+    """
+    kind: str = request.ipam["type"]
+    executable = _find(kind, request.path)
+    with Scratch(dumps(request.config)) as stdin, Scratch() as stdout, Scratch() as stderr:
+        actions = [(POSIX_SPAWN_DUP2, stdin.fd, 0), (POSIX_SPAWN_DUP2, stdout.fd, 1), (POSIX_SPAWN_DUP2, stderr.fd, 2)]
+        try:
+            pid = posix_spawn(executable, [executable], _environment(command), file_actions=actions)
+        except OSError as error:
+            raise CniError(DELEGATE_FAILED, f"ipam: {executable} cannot be executed: {strerror(error)}") from None
+        code = _wait(pid, kind)
+        output, words = stdout.content(), _words(stderr.content())
+    if code == 0:
+        return output
+    raise _its_error(kind, code, output, words)
+
+
+class Scratch:
+    """A file in memory, closed at the end of a with block."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.fd = memfd_create("cni", MFD_CLOEXEC)
+        while content:
+            content = content[write(self.fd, content) :]
+        lseek(self.fd, 0, 0)
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close(self.fd)
+
+    def content(self) -> bytes:
+        """What was written, to one byte more than we accept."""
+        lseek(self.fd, 0, 0)
+        return read(self.fd, MAX_BYTES + 1)
+
+
+def _find(kind: str, path: list[str]) -> str:
+    for directory in path:
+        executable = f"{directory}/{kind}"
+        if access(executable, X_OK):
+            return executable
+    raise CniError(
+        INVALID_CONFIG if path else INVALID_ENVIRONMENT,
+        f"ipam.type: there is no plugin {kind!r} in CNI_PATH ({':'.join(path) or 'not set'})",
+    )
+
+
+def _environment(command: str) -> dict[bytes, bytes]:
+    """The caller's own environment, without what PyInstaller's start adds; it keeps the caller's LD_LIBRARY_PATH."""
+    found = {name: value for name, value in environ.items() if not name.startswith(b"_PYI_")}
+    found[b"CNI_COMMAND"] = command.encode()
+    if hasattr(sys, "_MEIPASS"):
+        original = found.pop(b"LD_LIBRARY_PATH_ORIG", None)
+        found.pop(b"LD_LIBRARY_PATH", None)
+        if original is not None:
+            found[b"LD_LIBRARY_PATH"] = original
+    return found
+
+
+def _wait(pid: int, kind: str) -> int:
+    """The exit status, or minus the signal that ended it; a plugin that takes too long is killed."""
+    pidfd = pidfd_open(pid)
+    try:
+        ready, _, _ = select([pidfd], [], [], _SECONDS)
+    finally:
+        close(pidfd)
+    if not ready:
+        kill(pid, _SIGKILL)
+        waitpid(pid, 0)
+        raise CniError(TRY_AGAIN_LATER, f"ipam: {kind} did not answer within {_SECONDS:g} seconds and was killed")
+    status = waitpid(pid, 0)[1]
+    return status >> 8 if status & 0x7F == 0 else -(status & 0x7F)
+
+
+def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
+    """The plugin's own error, passed on (SPEC.md, section 4), or what can be said without one."""
+    try:
+        document = loads(output)
+    except JsonError:
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("code"), int) and isinstance(document.get("msg"), str):
+        details = document.get("details")
+        return CniError(
+            document["code"], f"ipam: {kind}: {document['msg']}", details if isinstance(details, str) else words
+        )
+    how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
+    return CniError(DELEGATE_FAILED, f"ipam: {kind} {how} without a CNI error", words or _words(output))
+
+
+def _result(kind: str, output: bytes) -> Result:
+    try:
+        document = loads(output)
+    except JsonError as error:
+        raise CniError(DECODING_FAILURE, f"ipam: {kind} answered with no JSON: {error}", _words(output)) from None
+    document = without_nulls(document) if isinstance(document, dict) else None
+    if document is None or not is_result(document) or document.get("cniVersion", LATEST) not in SUPPORTED:
+        raise CniError(DECODING_FAILURE, f"ipam: {kind} answered with something else than a result", _words(output))
+    return Result.from_json(document)
+
+
+def _words(output: bytes) -> str:
+    return output[-_LAST_WORDS:].decode("utf-8", "replace").strip()

@@ -1,0 +1,158 @@
+"""Files of one directory, reached by its descriptor and never through a symbolic link."""
+
+from __future__ import annotations
+
+from errno import ELOOP
+from posix import (
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_TRUNC,
+    O_WRONLY,
+    close,
+    fstat,
+    link,
+    listdir,
+    mkdir,
+    open as open_fd,
+    read,
+    unlink,
+    write,
+)
+
+from cni_core.errors import DATA_DIRECTORY, CniError, strerror
+
+_NEW = ".new"
+_LONGEST = 1 << 16  # a file of ours or of Go's host-local has some hundred bytes
+
+
+class Directory:
+    """Open from construction to close. Every OSError but a missing directory becomes a CniError that names the path.
+
+    Without create, a directory that is not there is FileNotFoundError.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str, *, create: bool) -> None:
+        self.path = path
+        try:
+            if create:
+                _make(path)
+            self.fd = open_fd(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def close(self) -> None:
+        close(self.fd)
+
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor; a new file has mode 0600."""
+        try:
+            return self._open(name, flags)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def read(self, name: str) -> str | None:
+        """The text of a file; None where there is none, or something else than a file."""
+        try:
+            fd = self._open(name, O_RDONLY)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or error.errno == ELOOP:
+                return None
+            raise self._unusable(error) from None
+        try:
+            return read(fd, _LONGEST).decode("utf-8", "replace")
+        except IsADirectoryError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from None
+        finally:
+            close(fd)
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file in place. A reader may see half of it: for what can be told from the rest if it is lost."""
+        try:
+            self._write(name, O_TRUNC, text)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def create(self, name: str, text: str) -> bool:
+        """Makes a file that appears under its name complete, in one step; False where the name is taken."""
+        try:
+            # One that a crash left may be a second name of another file by now: never write to it.
+            self._unlink(_NEW)
+            self._write(_NEW, O_EXCL, text)
+            try:
+                link(_NEW, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except FileExistsError:
+                return False
+            finally:
+                self._unlink(_NEW)
+        except OSError as error:
+            raise self._unusable(error) from None
+        return True
+
+    def remove(self, name: str) -> None:
+        """Removes a file; that there is none is no error."""
+        try:
+            self._unlink(name)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def names(self) -> list[str]:
+        try:
+            return listdir(self.fd)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    @property
+    def changed(self) -> int:
+        """When a name was last added or removed, in ns."""
+        return fstat(self.fd).st_mtime_ns
+
+    def _open(self, name: str, flags: int) -> int:
+        return open_fd(name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600, dir_fd=self.fd)
+
+    def _write(self, name: str, flags: int, text: str) -> None:
+        data = text.encode()
+        fd = self._open(name, O_WRONLY | O_CREAT | flags)
+        try:
+            written = write(fd, data)
+        finally:
+            close(fd)
+        if written != len(data):
+            self._unlink(name)
+            raise OSError(f"{written} of {len(data)} bytes of {name} were written")
+
+    def _unlink(self, name: str) -> None:
+        try:
+            unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def _unusable(self, error: OSError) -> CniError:
+        return CniError(
+            DATA_DIRECTORY,
+            f"the lease directory {self.path} cannot be used: {strerror(error)}",
+            "It must be a directory that root can write, on a disk with room.",
+        )
+
+
+def _make(path: str) -> None:
+    try:
+        mkdir(path, 0o755)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        above = path.rstrip("/").rpartition("/")[0]
+        if not above:
+            raise
+        _make(above)
+        mkdir(path, 0o755)

@@ -1,0 +1,49 @@
+"""resolv.conf(5), as far as a result's dns can say it."""
+
+from __future__ import annotations
+
+from posix import O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, open as open_fd, read
+
+from cni_core.errors import INVALID_CONFIG, CniError, strerror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LONGEST = 1 << 16
+
+
+def dns_of(path: str) -> dict[str, Any]:
+    """The result's dns from a file: nameservers, domain, search, options. CniError where it cannot be read."""
+    try:
+        fd = open_fd(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        try:
+            text = read(fd, _LONGEST).decode("utf-8", "replace")
+        finally:
+            close(fd)
+    except OSError as error:
+        raise CniError(INVALID_CONFIG, f"ipam.resolvConf: {path}: {strerror(error)}") from None
+    return parse(text)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Of several domain or search lines the last counts; nameserver and options lines add up."""
+    nameservers: list[str] = []
+    options: list[str] = []
+    search: list[str] = []
+    domain = ""
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 2 or fields[0][0] in "#;":
+            continue
+        keyword, values = fields[0], fields[1:]
+        if keyword == "nameserver":
+            nameservers.append(values[0])
+        elif keyword == "domain":
+            domain = values[0]
+        elif keyword == "search":
+            search = values
+        elif keyword == "options":
+            options += values
+    dns = {"nameservers": nameservers, "domain": domain, "search": search, "options": options}
+    return {key: value for key, value in dns.items() if value}
