@@ -12,7 +12,7 @@ from __future__ import annotations
 from posix import O_CLOEXEC, O_RDONLY, close, open as open_fd, read
 
 from cni_core.address import Address
-from ipam.files import Directory
+from cni_core.files import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

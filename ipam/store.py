@@ -6,15 +6,11 @@ address given of range set N, and the file lock is flocked for each operation (b
 
 from __future__ import annotations
 
-from errno import EAGAIN
-from fcntl import LOCK_EX, LOCK_NB, flock
-from posix import O_CREAT, O_RDONLY, close
-from time import monotonic, sleep
+from posix import close
 
 from cni_core.address import Address
-from cni_core.errors import TRY_AGAIN_LATER, CniError, strerror
+from cni_core.files import Directory
 from cni_core.schema.formats import is_cni_name, is_interface_name
-from ipam.files import Directory
 from ipam.index import UNKNOWN_BOOT, Entry, Index
 
 TYPE_CHECKING = False
@@ -25,9 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 
-_LOCK = "lock"
 _LAST = "last_reserved_ip."
-_LOCK_SECONDS = 30.0
 _BLANK = " \t\r\n\0"  # all that a crash or a power cut leaves of a lease
 
 
@@ -42,8 +36,7 @@ class Store:
         self._files = Directory(f"{data_dir}/{network}", create=create)
         self._lock = -1
         try:
-            self._lock = self._files.open(_LOCK, O_RDONLY | O_CREAT)
-            self._acquire()
+            self._lock = self._files.lock()
             self._index = Index(data_dir, network)
         except BaseException:
             self._release()
@@ -61,20 +54,6 @@ class Store:
     @property
     def path(self) -> str:
         return self._files.path
-
-    def _acquire(self) -> None:
-        deadline = monotonic() + _LOCK_SECONDS
-        pause = 0.0005
-        while True:
-            try:
-                return flock(self._lock, LOCK_EX | LOCK_NB)
-            except OSError as error:
-                if error.errno != EAGAIN or monotonic() > deadline:
-                    raise CniError(
-                        TRY_AGAIN_LATER, f"{self.path}/{_LOCK} is held by another process: {strerror(error)}"
-                    ) from None
-            sleep(pause)
-            pause = min(pause * 2, 0.01)
 
     def _release(self) -> None:
         if self._lock >= 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from errno import ELOOP
+from errno import EAGAIN, ELOOP
+from fcntl import LOCK_EX, LOCK_NB, flock
 from posix import (
     O_CLOEXEC,
     O_CREAT,
@@ -23,10 +24,14 @@ from posix import (
     unlink,
     write,
 )
+from time import monotonic, sleep
 
-from cni_core.errors import DATA_DIRECTORY, CniError, strerror
+from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
+
+LOCK = "lock"
 
 _NEW = ".new"
+_LOCK_SECONDS = 30.0
 _LONGEST = 1 << 16  # a file of ours or of Go's host-local has some hundred bytes
 
 
@@ -52,12 +57,35 @@ class Directory:
     def close(self) -> None:
         close(self.fd)
 
-    def open(self, name: str, flags: int) -> int:
-        """A descriptor; a new file has mode 0600."""
+    def lock(self) -> int:
+        """Waits for the lock file, against every other process; a descriptor to close when done.
+
+        CniError TRY_AGAIN_LATER where somebody holds it for half a minute.
+        """
         try:
-            return self._open(name, flags)
+            fd = self._open(LOCK, O_RDONLY | O_CREAT)
         except OSError as error:
             raise self._unusable(error) from None
+        try:
+            self._wait(fd)
+        except BaseException:
+            close(fd)
+            raise
+        return fd
+
+    def _wait(self, fd: int) -> None:
+        deadline = monotonic() + _LOCK_SECONDS
+        pause = 0.0005
+        while True:
+            try:
+                return flock(fd, LOCK_EX | LOCK_NB)
+            except OSError as error:
+                if error.errno != EAGAIN or monotonic() > deadline:
+                    raise CniError(
+                        TRY_AGAIN_LATER, f"{self.path}/{LOCK} is held by another process: {strerror(error)}"
+                    ) from None
+            sleep(pause)
+            pause = min(pause * 2, 0.01)
 
     def read(self, name: str) -> str | None:
         """The text of a file; None where there is none, or something else than a file."""
@@ -140,7 +168,7 @@ class Directory:
     def _unusable(self, error: OSError) -> CniError:
         return CniError(
             DATA_DIRECTORY,
-            f"the lease directory {self.path} cannot be used: {strerror(error)}",
+            f"the directory {self.path} cannot be used: {strerror(error)}",
             "It must be a directory that root can write, on a disk with room.",
         )
 
