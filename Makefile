@@ -14,13 +14,13 @@ BUILT := build/plugins
 CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install bench lint unit kernel clean
+.PHONY: demo test build install bench lint unit lab kernel clean
 
 demo: build
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
-test: lint unit kernel
+test: lint unit lab kernel
 
 build: $(BUILT)
 
@@ -38,6 +38,11 @@ lint: $(VENV)/dev $(VALIDATORS)
 
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
+
+lab: $(VENV)/dev
+	@scripts/need test
+	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py
+	$(LAB) --timeout 300 -- $(VENV)/bin/pytest tests/lab/test_topology.py
 
 kernel: build $(VENV)/dev $(CNITOOL)
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel

@@ -85,7 +85,8 @@ def _answer(environ: dict[str, str], stdin: bytes, plugin: Plugin) -> dict[str, 
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
         asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
-        return {"cniVersion": asked or LATEST, "supportedVersions": list(SUPPORTED)}
+        version = asked if asked and isinstance(asked, str) else LATEST
+        return {"cniVersion": version, "supportedVersions": list(SUPPORTED)}
     if command not in SINCE:
         known = ", ".join(["VERSION", *SINCE])
         problem = f"{command!r} is not a command" if command else "is not set"

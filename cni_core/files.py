@@ -173,14 +173,14 @@ class Directory:
         )
 
 
-def _make(path: str) -> None:
+def _make(path: str, again: bool = True) -> None:
     try:
         mkdir(path, 0o755)
     except FileExistsError:
         pass
     except FileNotFoundError:
         above = path.rstrip("/").rpartition("/")[0]
-        if not above:
+        if not (above and again):
             raise
         _make(above)
-        mkdir(path, 0o755)
+        _make(path, again=False)

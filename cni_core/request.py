@@ -89,12 +89,8 @@ class Request:
         """The addresses asked for: CNI_ARGS, args.cni and runtimeConfig together, as in Go's host-local."""
         texts: list[str] = [self.args["IP"]] if self.args.get("IP") else []
         texts += self._args_cni.get("ips", []) + self._runtime_config.get("ips", [])
-        found: list[Address] = []
-        for text in texts:
-            address = Cidr.parse(text).address if "/" in text else Address.parse(text)
-            if address not in found:
-                found.append(address)
-        return found
+        addresses = (Cidr.parse(text).address if "/" in text else Address.parse(text) for text in texts)
+        return list(dict.fromkeys(addresses))
 
     @property
     def ip_ranges(self) -> list[list[dict[str, Any]]]:

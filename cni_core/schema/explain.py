@@ -15,6 +15,8 @@ from cni_core.schema.formats import FORMATS
 
 HERE = Path(__file__).parent
 
+_LONGEST = 120  # characters of a value, in an error that a person is to read
+
 
 def _validator_class() -> Any:
     # JSON Schema counts 1500.0 as an integer; Go's json, whose users we serve, does not.
@@ -56,13 +58,17 @@ def _leaves(error: ValidationError) -> list[ValidationError]:
     """Of alternatives that all failed, what is wrong with the one that was meant: the first that fits in type."""
     if error.validator != "anyOf":
         return [error]
-    meant = [part for part in error.context or [] if part.validator not in ("const", "type", "enum")]
+    meant = [part for part in error.context or [] if part.path or part.validator not in ("const", "type", "enum")]
     return [leaf for part in meant for leaf in _leaves(part)] if meant else [error]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _line(error: ValidationError) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
-    value = json.dumps(error.instance, ensure_ascii=False)
+    value = _short(json.dumps(error.instance, ensure_ascii=False))
     rule: Any = error.validator_value
     if error.validator == "format":
         message = f"{value} is not {FORMATS[rule][1]}"
@@ -71,10 +77,13 @@ def _line(error: ValidationError) -> str:
         message = f"{value} is not one of {choices}"
     elif error.validator == "type":
         message = f"{value} is not of type {rule}"
+    elif error.validator == "anyOf":
+        types = [str(part.validator_value) for part in error.context or [] if part.validator == "type"]
+        message = f"{value} is not of type {' or '.join(types)}"
     elif error.validator == "required":
         message = error.message.replace("'", "").replace("is a required property", "is missing")
     elif error.validator == "minItems":
         message = "is empty"
     else:
-        message = error.message
+        message = _short(error.message)
     return f"{path}: {message}" if path else message

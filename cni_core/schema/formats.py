@@ -46,9 +46,22 @@ def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
     return accepts
 
 
+def _or_empty(accepts: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Go's plugins, whose configurations we take, do not tell an empty text from none."""
+    return lambda text: text == "" or accepts(text)
+
+
+def is_path(text: str) -> bool:
+    """What a system call can take as a file's name."""
+    return "\0" not in text
+
+
 is_ip = _parses(Address.parse)
 is_cidr = _parses(Cidr.parse)
 is_mac = _parses(parse_mac)
+is_optional_ip = _or_empty(is_ip)
+is_optional_cidr = _or_empty(is_cidr)
+is_optional_mac = _or_empty(is_mac)
 
 
 def is_address(text: str) -> bool:
@@ -63,5 +76,9 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "ip": (is_ip, "an IP address"),
     "cidr": (is_cidr, "an address with a prefix length, such as 10.1.0.0/16"),
     "address": (is_address, "an IP address, with or without a prefix length"),
+    "path": (is_path, "a path (no NUL)"),
+    "optional-ip": (is_optional_ip, "an IP address"),
+    "optional-cidr": (is_optional_cidr, "an address with a prefix length, such as 10.1.0.0/16"),
+    "optional-mac": (is_optional_mac, "a hardware address, such as 02:00:00:00:00:01"),
     "mac": (is_mac, "a hardware address, such as 02:00:00:00:00:01"),
 }

@@ -43,9 +43,18 @@ def missing_on_host() -> list[str]:
 
 
 def has_overlays() -> bool:
-    """Whether the host's kernel can lay memory over /etc and /var; the trial is in a mount namespace of its own."""
-    overlay = ["unshare", "-m", "mount", "-t", "overlay", "-o", "lowerdir=/etc:/var", "overlay", "/mnt"]
-    return subprocess.run(overlay, env={"PATH": uml.SYSTEM_PATH}, capture_output=True).returncode == 0
+    """Whether the host's kernel can lay memory over /etc and /var, by trying it in a mount namespace of its own."""
+
+    def lay_one() -> None:  # not mount(8), which leaves a /run/mount
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        syscalls.mount("overlay", "/mnt", "overlay", options="lowerdir=/etc:/var")
+
+    try:
+        subprocess.run(["true"], preexec_fn=lay_one)
+    except subprocess.SubprocessError:
+        return False
+    return True
 
 
 def choose(wanted: str = "auto") -> Choice:

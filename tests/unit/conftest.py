@@ -1,0 +1,14 @@
+"""How hypothesis runs here: bounded, and where CI is set the same examples every time."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no bug: no deadline for one example, nor a limit on how long making it may take.
+settings.register_profile(
+    "local", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

@@ -1,0 +1,137 @@
+"""The import rules: what runs once per pod imports builtin modules alone, and the arrows of the layout go one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py", "cni_cli", "conformance")
+PER_POD = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py")
+
+# What CPython's core has compiled in (design.md, "Two tiers"); __future__ is a directive to the compiler.
+BUILTIN = {"posix", "_socket", "_struct", "fcntl", "select", "errno", "time", "marshal", "sys", "__future__"}
+
+# Run when freezing, or when a configuration was rejected; never by a call that succeeds.
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+
+# Imports inside a function that leave the per-pod path, each where it is known why.
+ALLOWED = {
+    ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
+    ("cni_core.entry._explained", "cni_core.schema.explain"),
+}
+
+# What a package may import of ours, beside itself.
+ARROWS = {
+    "cni_core": set[str](),
+    "ipam": {"cni_core"},
+    "cni_macvlan_py": {"cni_core", "ipam"},
+    "cni_ipvlan_py": {"cni_core", "ipam"},
+    "cni_cli": {"cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py"},
+    "conformance": set[str](),
+}
+
+
+def sources(packages: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Every module of the packages by its dotted name."""
+    found = {}
+    for package in packages:
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+def imports(where: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
+    """(where, what) of every import that may run: where is the module, with the function if it is inside one."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((where, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # "from package import x": x may be a module of ours.
+            package = "." * node.level + (node.module or "")
+            yield from ((where, _module(package, alias.name)) for alias in node.names)
+        elif isinstance(node, ast.If) and _only_for_type_checkers(node):
+            yield from imports(where, node.orelse)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield from imports(f"{where}.{node.name}", ast.iter_child_nodes(node))
+        else:
+            yield from imports(where, ast.iter_child_nodes(node))
+
+
+def _module(package: str, name: str) -> str:
+    path = REPOSITORY / package.replace(".", "/") / name
+    return f"{package}.{name}" if path.with_suffix(".py").exists() or path.is_dir() else package
+
+
+def _only_for_type_checkers(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+MODULES = sources(PER_POD)
+ON_PER_POD_PATH = sorted(MODULES.keys() - NOT_PER_POD)
+
+
+@pytest.mark.parametrize("name", ON_PER_POD_PATH)
+def test_the_per_pod_path_imports_builtin_modules_alone(name: str) -> None:
+    for where, what in imports(name, [MODULES[name]]):
+        if (where, what) not in ALLOWED:
+            # A relative import (".x") is none of these: ours are absolute.
+            assert what in BUILTIN or what in ON_PER_POD_PATH, f"{where} imports {what}"
+
+
+def test_every_exception_to_the_rule_is_still_needed() -> None:
+    found = {(where, what) for name, tree in MODULES.items() for where, what in imports(name, [tree])}
+    assert found >= ALLOWED
+
+
+def test_dynamic_imports_do_not_escape_the_rule() -> None:
+    for name, tree in MODULES.items():
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert not names & {"__import__", "exec", "eval"}, name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_arrows_of_the_layout_go_one_way(package: str) -> None:
+    for name, tree in sources((package,)).items():
+        for where, what in imports(name, [tree]):
+            target = what.partition(".")[0]
+            if target in PACKAGES and target != package:
+                assert target in ARROWS[package], f"{where} imports {what}"
+
+
+def test_the_walk_finds_an_import_wherever_it_hides() -> None:
+    source = """
+import a
+from b import c
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import unseen
+else:
+    import d
+def f():
+    import e
+    if x:
+        from g import h
+class C:
+    import i
+    def m(self):
+        try:
+            import j.k
+        except ImportError:
+            import l
+    n = lambda: __import__("unseen")
+"""
+    assert set(imports("m", [ast.parse(source)])) == {
+        ("m", "a"),
+        ("m", "b"),
+        ("m", "d"),
+        ("m.f", "e"),
+        ("m.f", "g"),
+        ("m.C", "i"),
+        ("m.C.m", "j.k"),
+        ("m.C.m", "l"),
+    }
