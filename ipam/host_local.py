@@ -131,7 +131,7 @@ def _give_back(request: Request, given: list[Address]) -> None:
         with _store(request) as store:
             held = store.held_by(attachment)
             for address in given:
-                if address in held:
+                if store.holder(address) == attachment:  # the index may not know of it yet
                     store.release(address)
             store.hold(attachment, [address for address in held if address not in given])
 
