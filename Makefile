@@ -7,10 +7,11 @@ CNI_BIN_DIR ?= /opt/cni/bin
 PYTHON := /usr/bin/python3
 VENV := .venv
 PACKAGES := cni_core cni_macvlan_py cni_ipvlan_py ipam
-SOURCES := $(shell find $(PACKAGES) -name '*.py' -o -name '*.json') build.spec
+SOURCES := $(shell find $(PACKAGES) launcher -name '*.py' -o -name '*.json' -o -name '*.c') build.spec
 SCHEMAS := $(wildcard cni_core/schema/*.json) cni_core/schema/generate.py
 VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
+SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
@@ -44,8 +45,16 @@ lab: $(VENV)/dev
 	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py
 	$(LAB) --timeout 300 -- $(VENV)/bin/pytest tests/lab/test_topology.py
 
-kernel: build $(VENV)/dev $(CNITOOL)
+# Every test but the launcher's own is run through each tier.
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL)
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
+	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py
+
+# The plugins as they are where there is no compiler.
+$(SECOND_TIER): $(BUILT)
+	@rm -rf $@ && mkdir -p $@ && ln -s ../../dist/cni/_internal $@/_internal
+	@CC=none $(PYTHON) -m launcher.build $@ 2>/dev/null
+	@touch $@
 
 clean:
 	rm -rf build dist $(VENV) $(VALIDATORS)
@@ -75,5 +84,6 @@ $(VALIDATORS): $(SCHEMAS)
 
 $(BUILT): $(VENV)/build $(VALIDATORS) $(SOURCES)
 	@echo "freezing the plugins…"
-	@$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller build.spec
+	@$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist/cni --workpath build/pyinstaller build.spec
+	@$(PYTHON) -m launcher.build dist/cni
 	@touch $@

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from posix import _exit, environ as process_environ, read, umask, write
+from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, open as open_fd, read, umask, write
 
+from cni_core import second_tier
+from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
 from cni_core.errors import INTERNAL, INVALID_CONFIG, INVALID_ENVIRONMENT, IO_FAILURE, CniError, strerror
-from cni_core.request import SINCE, Request, parse_config, version_of
-from cni_core.result import LATEST, SUPPORTED
 from cni_core.strictjson import MAX_BYTES, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn, Protocol
 
+    from cni_core.request import Request
     from cni_core.result import Result
 
     class Plugin(Protocol):
@@ -48,40 +49,48 @@ Commands: VERSION, {commands}. Specification versions: {versions}.
 """
 
 
-def main(default: Plugin, *others: Plugin) -> NoReturn:
+def main(plugins: Mapping[str, Callable[[], Plugin]]) -> NoReturn:
     """The program: answers the call that the process was started for, and ends the process.
 
-    Under the name of one of the others, as by a link, the program is that plugin.
+    It is the plugin by whose name it was called, as by a link, else the first. Each is imported when it is needed,
+    which it is not for VERSION.
     """
-    called = sys.argv[0].rpartition("/")[2]
-    plugin = next((other for other in others if other.name == called), default)
     umask(0o022)  # whatever the runtime's is
+    _occupy_standard_descriptors()
+    if second_tier.IS_THIS:
+        _die_of_interrupts()
+    called = sys.argv[0].rpartition("/")[2]
+    name = called if called in plugins else next(iter(plugins))
     if b"CNI_COMMAND" in process_environ:
-        status, stdout = _call_with_stdin(plugin)
+        status, stdout = _call_with_stdin(plugins[name])
     else:
-        status, stdout = call(process_environ, b"", plugin)
-        _write(2, usage(plugin).encode())
+        status, stdout = _called_by_hand(name, plugins[name])
     written = _write(1, stdout)
     _exit(status if written else 1)
 
 
-def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Plugin) -> tuple[int, bytes]:
-    """Answers one call; returns the exit status and what goes to stdout (empty, or one JSON document and a newline)."""
+def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
+    """Answers one call; returns the exit status and what goes to stdout (empty, or one JSON document and a newline).
+
+    Raises ModuleNotFoundError where the call is the second tier's.
+    """
     try:
         document = _answer(_environment(environ), stdin, plugin)
     except CniError as error:
         return _failure(error, stdin)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
         return _failure(CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}"), stdin)
     return 0, b"" if document is None else dumps(document) + b"\n"
 
 
-def usage(plugin: Plugin) -> str:
+def usage(name: str) -> str:
     """For a person who called the plugin by hand."""
-    return USAGE.format(name=plugin.name, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
+    return USAGE.format(name=name, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
 
 
-def _answer(environ: dict[str, str], stdin: bytes, plugin: Plugin) -> dict[str, Any] | None:
+def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -> dict[str, Any] | None:
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
         asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
@@ -91,6 +100,9 @@ def _answer(environ: dict[str, str], stdin: bytes, plugin: Plugin) -> dict[str, 
         known = ", ".join(["VERSION", *SINCE])
         problem = f"{command!r} is not a command" if command else "is not set"
         raise CniError(INVALID_ENVIRONMENT, f"CNI_COMMAND: {problem}", f"The commands are {known}.")
+    from cni_core.request import Request
+
+    plugin = load()
     config = parse_config(stdin)
     request = Request(command, environ, config)
     if not plugin.accepts(config):
@@ -138,16 +150,26 @@ def _error_version(stdin: bytes) -> str:
     """An error repeats the configuration's cniVersion, if that much of it can be read."""
     try:
         return version_of(parse_config(stdin))
-    except CniError:
+    except Exception:
         return LATEST
 
 
-def _call_with_stdin(plugin: Plugin) -> tuple[int, bytes]:
+def _call_with_stdin(plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
     try:
         stdin = _read_all(0)
     except OSError as error:
         return _failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b"")
-    return call(process_environ, stdin, plugin)
+    try:
+        return call(process_environ, stdin, plugin)
+    except ModuleNotFoundError as missing:
+        return _failure(second_tier.begin_anew(str(missing), stdin), stdin)
+
+
+def _called_by_hand(name: str, plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
+    if not second_tier.IS_THIS:
+        return _failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b"")
+    _write(2, usage(name).encode())
+    return call(process_environ, b"", plugin)
 
 
 def _read_all(fd: int) -> bytes:
@@ -161,6 +183,25 @@ def _read_all(fd: int) -> bytes:
         parts.append(part)
         size += len(part)
     return b"".join(parts)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where one is closed, the next file to be opened would become it, and have a result written to it.
+
+    What takes its place here fails as the closed one would, if it is read or written.
+    """
+    for fd, flags in ((0, O_WRONLY), (1, O_RDONLY), (2, O_WRONLY)):
+        try:
+            fstat(fd)
+        except OSError:
+            open_fd("/dev/null", flags)
+
+
+def _die_of_interrupts() -> None:
+    """As the launcher, of Ctrl-C: Python's own handler would print a traceback."""
+    from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]
+
+    signal(SIGINT, SIG_DFL)
 
 
 def _write(fd: int, data: bytes) -> bool:

@@ -12,6 +12,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from posix import stat_result
 
+try:
+    from _launcher import setns
+except ImportError:  # the second tier: os.setns came with Python 3.12, and the core of 3.11 lacks ctypes
+
+    def setns(fd: int, /) -> None:
+        """setns(2) of the calling thread into a network namespace. OSError."""
+        import ctypes
+
+        if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
+            errno = ctypes.get_errno()
+            raise OSError(errno, f"setns: errno {errno}")
+
+
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 
@@ -92,15 +105,6 @@ class Entered:
             setns(self._home)
         finally:
             close(self._home)
-
-
-def setns(fd: int) -> None:
-    """setns(2) into a network namespace. OSError."""
-    import ctypes  # os.setns came with Python 3.12
-
-    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"setns: errno {errno}")
 
 
 def _same(one: stat_result, other: stat_result) -> bool:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr, parse_mac
-from cni_core.errors import (
-    DECODING_FAILURE,
-    INCOMPATIBLE_VERSION,
-    INVALID_CONFIG,
-    INVALID_ENVIRONMENT,
-    CniError,
-)
-from cni_core.result import LATEST, SUPPORTED, Result
+from cni_core.config import SINCE, SUPPORTED, version_of
+from cni_core.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from cni_core.result import Result
 from cni_core.schema.formats import is_address, is_cni_name, is_interface_name, is_mac
-from cni_core.strictjson import JsonError, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-# Since when a command exists (SPEC.md, the history of each version), and which variables it cannot do without.
-SINCE = {"ADD": "0.1.0", "DEL": "0.1.0", "CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
+# Which variables a command cannot do without.
 REQUIRED = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
@@ -109,36 +102,6 @@ class Request:
             "cni.dev/valid-attachments: GC needs the list of valid attachments; nothing was freed",
             "An empty list frees everything; none at all is taken for a mistake of the caller.",
         )
-
-
-def parse_config(stdin: bytes) -> dict[str, Any]:
-    """The configuration on stdin, without its null members. CniError DECODING_FAILURE."""
-    try:
-        document = loads(stdin)
-    except JsonError as error:
-        raise CniError(DECODING_FAILURE, f"the configuration on stdin is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise CniError(DECODING_FAILURE, "the configuration on stdin is not a JSON object")
-    return without_nulls(document)
-
-
-def version_of(config: Mapping[str, object]) -> str:
-    """The configuration's cniVersion as a reply repeats it; absent it is 0.1.0, as in Go's libcni."""
-    version = config.get("cniVersion") or "0.1.0"
-    return version if isinstance(version, str) else LATEST
-
-
-def without_nulls(members: dict[str, Any]) -> dict[str, Any]:
-    """An object without its null members, at every depth: Go's json, whose users we serve, takes null for absent."""
-    return {name: _denull(value) for name, value in members.items() if value is not None}
-
-
-def _denull(value: Any) -> Any:
-    if isinstance(value, dict):
-        return without_nulls(value)
-    if isinstance(value, list):
-        return [_denull(item) for item in value]
-    return value
 
 
 def _check_environment(command: str, environ: Mapping[str, str]) -> None:

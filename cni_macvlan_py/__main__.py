@@ -1,8 +1,26 @@
 """The program cni-macvlan-py, which under the name host-local is that plugin."""
 
-import ipam.plugin
-from cni_core.attach import Attachments
-from cni_core.entry import main
-from cni_macvlan_py import link
+from __future__ import annotations
 
-main(Attachments(link, ipam.choose), ipam.plugin)
+from cni_core.entry import main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_core.entry import Plugin
+
+
+def macvlan() -> Plugin:
+    import ipam
+    from cni_core.attach import Attachments
+    from cni_macvlan_py import link
+
+    return Attachments(link, ipam.choose)
+
+
+def host_local() -> Plugin:
+    import ipam.plugin
+
+    return ipam.plugin
+
+
+main({"macvlan": macvlan, "host-local": host_local})

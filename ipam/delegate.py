@@ -21,6 +21,7 @@ from posix import (
 )
 from select import select
 
+from cni_core.config import LATEST, SUPPORTED, without_nulls
 from cni_core.errors import (
     DECODING_FAILURE,
     DELEGATE_FAILED,
@@ -30,8 +31,7 @@ from cni_core.errors import (
     CniError,
     strerror,
 )
-from cni_core.request import without_nulls
-from cni_core.result import LATEST, SUPPORTED, Result
+from cni_core.result import Result
 from cni_core.schema.validators import result as is_result
 from cni_core.strictjson import MAX_BYTES, JsonError, dumps, loads
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from conformance.lab.topology import Container, Host, Topology
-from tests.kernel.plugin import CNITOOL, GO, OURS, Plugin
+from tests.kernel.plugin import CNITOOL, GO, OURS, SECOND_TIER, Plugin
 
 
 def pytest_sessionstart() -> None:
-    for path, mend in ((OURS, "make build"), (CNITOOL, "make build/cnitool"), (GO, "scripts/need test")):
+    for path, mend in ((OURS, f"make {SECOND_TIER}"), (CNITOOL, "make build/cnitool"), (GO, "scripts/need test")):
         if not path.exists():
             raise pytest.UsageError(f"{path} is missing: {mend}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from conformance.lab.topology import Host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OURS = REPOSITORY / "dist" / "cni"
+LAUNCHERS = REPOSITORY / "dist" / "cni"
+SECOND_TIER = REPOSITORY / "build" / "second-tier"
+# Which of the two the tests are for: every call is answered the same by both.
+OURS = SECOND_TIER if os.environ.get("CNI_TIER") == "second" else LAUNCHERS
 GO = Path("/usr/lib/cni")
 CNITOOL = REPOSITORY / "build" / "cnitool"
 

@@ -1,0 +1,50 @@
+"""A plugin is two programs of the same modules, and this is the way from the first to the second.
+
+The launcher (launcher/) starts as fast as Go's plugins and has what the calls of a pod need. Importing anything else is
+a ModuleNotFoundError there, upon which the call begins anew in the PyInstaller program, which has everything.
+"""
+
+from __future__ import annotations
+
+import sys
+from posix import MFD_CLOEXEC, dup2, execv, lseek, memfd_create, write
+
+from cni_core.errors import INTERNAL, CniError, strerror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _launcher
+else:
+    try:
+        import _launcher
+    except ImportError:
+        _launcher = None
+
+IS_THIS = _launcher is None
+
+
+def begin_anew(reason: str, stdin: bytes | None) -> CniError:
+    """Executes the second tier with the same arguments, environment and stdin (None: it has not been read).
+
+    Returns only if that cannot be done, or has been.
+    """
+    if IS_THIS:
+        return CniError(INTERNAL, f"internal error: {reason}")
+    try:
+        if stdin is not None:
+            _replace_stdin(stdin)
+        execv(_launcher.second_tier, sys.argv)
+    except OSError as error:
+        return CniError(
+            INTERNAL,
+            f"{_launcher.second_tier}, which this call needs ({reason}), cannot be executed: {strerror(error)}",
+            "Install the plugins whole: the directory _internal belongs beside them.",
+        )
+
+
+def _replace_stdin(content: bytes) -> None:
+    fd = memfd_create("stdin", MFD_CLOEXEC)
+    while content:
+        content = content[write(fd, content) :]
+    lseek(fd, 0, 0)
+    dup2(fd, 0)

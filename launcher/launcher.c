@@ -1,0 +1,133 @@
+/* The launcher: CPython's core and the modules that a call of a pod needs, in one static executable.
+
+   Only what cannot be Python is here: to start the interpreter without what no call needs (site, encodings, streams, the
+   import system for files), and the module _launcher. The tables of modules are generated (freeze.py); they take the
+   place of CPython's own config.o, frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+
+struct program {
+    const char *name;    /* of the executable */
+    const char *program; /* the one of the second tier that does the same */
+    const char *module;
+};
+
+#include "frozen.h"
+
+static PyObject *initialise_launcher(void);
+
+struct _inittab _PyImport_Inittab[] = {BUILTIN_MODULES{"_launcher", initialise_launcher}, {0}};
+
+struct _module_alias {
+    const char *name;
+    const char *orig;
+};
+
+static const struct _frozen bootstrap_modules[] = {{"_frozen_importlib", bootstrap, sizeof bootstrap, 0, NULL}, {0}};
+static const struct _frozen no_modules[] = {{0}};
+static const struct _module_alias aliases[] = {{"_frozen_importlib", "importlib._bootstrap"}, {0}};
+
+const struct _frozen *_PyImport_FrozenBootstrap = bootstrap_modules;
+const struct _frozen *_PyImport_FrozenStdlib = no_modules;
+const struct _frozen *_PyImport_FrozenTest = no_modules;
+const struct _frozen *PyImport_FrozenModules = frozen_modules;
+const struct _module_alias *_PyImport_FrozenAliases = aliases;
+
+int _Py_Deepfreeze_Init(void) { return 0; }
+void _Py_Deepfreeze_Fini(void) {}
+
+/* The module _launcher */
+
+static char second_tier[PATH_MAX + 64]; /* the executable to hand over to */
+
+static PyObject *launcher_setns(PyObject *module, PyObject *descriptor)
+{
+    long fd = PyLong_AsLong(descriptor);
+    if (fd == -1 && PyErr_Occurred())
+        return NULL;
+    if (fd < 0 || fd > INT_MAX || setns((int)fd, CLONE_NEWNET))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {{"setns", launcher_setns, METH_O, NULL}, {0}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_methods = functions};
+
+static PyObject *initialise_launcher(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddObject(module, "second_tier", PyUnicode_DecodeFSDefault(second_tier)))
+        Py_CLEAR(module);
+    return module;
+}
+
+/* The start */
+
+static int fail(const char *why)
+{
+    dprintf(STDOUT_FILENO, "{\"cniVersion\":\"1.1.0\",\"code\":100,\"msg\":\"internal error: %s\"}\n", why);
+    return 1;
+}
+
+static const struct program *identify(void)
+{
+    char executable[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", executable, sizeof executable - 1);
+    if (length < 0)
+        return NULL;
+    executable[length] = 0;
+    char *slash = strrchr(executable, '/');
+    for (const struct program *program = programs; slash && program->name; program++)
+        if (!strcmp(slash + 1, program->name)) {
+            *slash = 0;
+            snprintf(second_tier, sizeof second_tier, "%s/_internal/%s", executable, program->program);
+            return program;
+        }
+    return NULL;
+}
+
+static PyStatus start_interpreter(void)
+{
+    PyPreConfig preconfig;
+    PyPreConfig_InitIsolatedConfig(&preconfig);
+    preconfig.utf8_mode = 1;
+    preconfig.configure_locale = 0;
+    PyStatus status = Py_PreInitialize(&preconfig);
+    if (PyStatus_Exception(status))
+        return status;
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    config._init_main = 0; /* core only: no importlib._bootstrap_external, encodings, sys.stdout */
+    config.site_import = 0;
+    config.install_signal_handlers = 0;
+    return Py_InitializeFromConfig(&config);
+}
+
+static int set_argv(char **argv)
+{
+    PyObject *list = PyList_New(0);
+    for (; list && *argv; argv++) {
+        PyObject *argument = PyUnicode_DecodeFSDefault(*argv);
+        if (!argument || PyList_Append(list, argument))
+            return -1;
+    }
+    return list ? PySys_SetObject("argv", list) : -1;
+}
+
+int main(int argc, char **argv)
+{
+    const struct program *program = identify();
+    if (!program)
+        return fail("the launcher was renamed, or /proc is not mounted");
+    signal(SIGPIPE, SIG_IGN); /* as Python does: a closed stdout is an error, not the end */
+    if (PyStatus_Exception(start_interpreter()))
+        return fail("the interpreter did not start");
+    PyGC_Disable(); /* a call ends before there is enough garbage */
+    if (!set_argv(argv))
+        PyImport_ImportModule(program->module); /* does not return: the plugin ends the process */
+    return fail("the plugin ended without an answer");
+}

@@ -1,0 +1,9 @@
+"""The executables of a build, for all that takes part in one: freeze.py, build.py, PyInstaller's build.spec."""
+
+from __future__ import annotations
+
+PROGRAMS = {"cni-macvlan-py": "cni_macvlan_py"}  # the executable, and the package whose __main__ it runs
+ALIASES = {  # the names that configurations of Go's plugins use
+    "macvlan": "cni-macvlan-py",
+    "host-local": "cni-macvlan-py",
+}

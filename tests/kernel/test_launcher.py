@@ -1,0 +1,418 @@
+"""The launcher: what it has, how it ends, and that a call is answered alike by it and by the second tier."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from launcher import build, freeze
+from tests.kernel.conftest import Lan
+from tests.kernel.plugin import LAUNCHERS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
+
+PROGRAM = LAUNCHERS / "cni-macvlan-py"
+PYTHON = "/usr/bin/python3"  # the Makefile's
+VERSION = {"CNI_COMMAND": "VERSION"}
+
+
+def run(
+    executable: Path,
+    stdin: bytes = b"",
+    env: dict[str, str] | dict[bytes, bytes] | None = None,
+    *,
+    before: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([executable], input=stdin, env=env or {}, capture_output=True, timeout=60, preexec_fn=before)
+
+
+# What is in it
+
+
+def test_the_launcher_has_these_builtin_modules_and_no_others() -> None:
+    assert freeze.BUILTIN == ("_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
+    assert freeze.CORE == ("_imp", "_thread", "_warnings", "_weakref", "builtins", "marshal", "sys")
+
+
+def test_every_module_of_ours_is_frozen_but_those_that_need_the_second_tiers_libraries() -> None:
+    known = freeze.modules()
+    assert sorted(known.keys() - freeze.frozen(known).keys()) == ["cni_core.schema.explain", "cni_core.schema.generate"]
+
+
+def test_a_program_that_needs_more_than_the_launcher_has_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "BUILTIN", ())
+    with pytest.raises(SystemExit, match=r"(?s)cni_macvlan_py.__main__ cannot be frozen.*entry.py:\d+ imports posix"):
+        freeze.frozen(freeze.modules())
+
+
+def test_it_is_one_static_file() -> None:
+    headers = subprocess.run(["readelf", "-lW", PROGRAM], capture_output=True, check=True).stdout
+    assert b"INTERP" not in headers
+    assert b"DYNAMIC" not in headers
+
+
+def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
+    copy_of_the_sources(tmp_path / "elsewhere")
+    digests = set()
+    sources = {"1": REPOSITORY, "2": tmp_path / "elsewhere"}
+    for seed, source in sources.items():
+        target = tmp_path / seed
+        (target / "_internal").mkdir(parents=True)
+        subprocess.run(
+            [PYTHON, "-m", "launcher.build", str(target)],
+            cwd=source,
+            env={"PATH": os.environ["PATH"], "PYTHONHASHSEED": seed},
+            check=True,
+        )
+        digests.add(hashlib.sha256((target / "cni-macvlan-py").read_bytes()).digest())
+    assert len(digests) == 1
+
+
+def copy_of_the_sources(directory: Path) -> None:
+    for package in ("launcher", *freeze.PACKAGES):
+        shutil.copytree(REPOSITORY / package, directory / package)
+
+
+def test_without_a_compiler_the_plugins_are_pyinstallers_and_the_build_says_so(tmp_path: Path) -> None:
+    (tmp_path / "_internal").symlink_to(LAUNCHERS / "_internal")
+    argv = [PYTHON, "-m", "launcher.build", str(tmp_path)]
+    done = subprocess.run(argv, cwd=REPOSITORY, env={"CC": "no-such-compiler"}, capture_output=True, check=True)
+    assert b"NO LAUNCHER: there is no compiler no-such-compiler" in done.stderr
+    for name in ("macvlan", "cni-macvlan-py", "host-local"):
+        assert (tmp_path / name).resolve() == LAUNCHERS / "_internal" / "cni-macvlan-py"
+        assert Outcome(run(tmp_path / name, env=VERSION)).result["cniVersion"] == "1.1.0"
+
+
+def test_another_python_than_the_one_that_is_linked_in_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "PYTHON", (3, 99))
+    assert build.missing("gcc") == "this is not Python 3.99"
+
+
+# The process
+
+
+@pytest.mark.parametrize("name", ["VERSION", "ADD"])
+def test_the_environment_is_the_runtimes_alone(name: str) -> None:
+    """PYTHON* variables change nothing, and neither does the lack of every other variable."""
+    hostile = {
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONPATH": "/nonexistent",
+        "PYTHONSTARTUP": "/nonexistent",
+        "PYTHONVERBOSE": "3",
+        "PYTHONINSPECT": "1",
+        "PYTHONMALLOC": "debug",
+        "PYTHONUTF8": "0",
+        "PYTHONDEVMODE": "1",
+        "LC_ALL": "de_DE.ISO-8859-1",
+        "LD_LIBRARY_PATH": "/nonexistent",
+        "LD_PRELOAD": "",
+    }
+    plain = run(PROGRAM, b"{}", {"CNI_COMMAND": name})
+    assert run(PROGRAM, b"{}", hostile | {"CNI_COMMAND": name}).stdout == plain.stdout
+    assert plain.stderr == b""
+
+
+def test_without_any_environment_a_person_is_told_how_it_is_used() -> None:
+    done = run(PROGRAM, b"")
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 4)
+    assert done.stderr.startswith(b"This is the macvlan CNI plugin")
+
+
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+class TestClosedDescriptors:
+    """What is closed must not become a file of ours: a result would be written into a lease or a socket."""
+
+    def test_stdin(self, directory: Path) -> None:
+        done = run(directory / "macvlan", env=VERSION, before=lambda: os.close(0))
+        assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 5)
+
+    def test_stdout(self, directory: Path, lan: Lan) -> None:
+        plugin, pod = Plugin(lan.node, "macvlan", directory), lan.host("pod")
+        environment = plugin.environment("ADD", pod, {})
+        with lan.node.inside():
+            done = run(
+                directory / "macvlan", json.dumps(lan.config()).encode(), environment, before=lambda: os.close(1)
+            )
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert list(leases(lan.data_dir).values()) == ["pod\r\neth0"]
+        plugin.delete(pod, lan.config()).succeeded()
+        assert (links(pod), leases(lan.data_dir)) == ([], {})
+
+    def test_stderr(self, directory: Path) -> None:
+        assert Outcome(run(directory / "macvlan", env=VERSION, before=lambda: os.close(2))).status == 0
+        done = run(directory / "macvlan", before=lambda: os.close(2))
+        assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 4)
+
+    def test_all(self, directory: Path) -> None:
+        assert run(directory / "macvlan", env=VERSION, before=lambda: os.closerange(0, 3)).returncode == 1
+
+    def test_a_stdout_that_nobody_reads(self, directory: Path) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as stdout:
+            done = subprocess.run(
+                [directory / "macvlan"], env=VERSION, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
+            )
+        assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_call_that_waits(directory: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [directory / "macvlan"], env=VERSION, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        process.stdin.write(b"{")
+        process.stdin.flush()
+        wait_until_it_has_read(process.stdin)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (-number, b"", b"")
+
+
+def wait_until_it_has_read(pipe: IO[bytes]) -> None:
+    unread = bytearray(4)
+    while fcntl.ioctl(pipe, termios.FIONREAD, unread) or any(unread):
+        time.sleep(0.01)
+
+
+def test_more_on_stdin_than_is_accepted_is_not_read_to_its_end() -> None:
+    done = run(PROGRAM, b'{"name": "' + b"x" * (64 << 20), {"CNI_COMMAND": "ADD"})
+    error = json.loads(done.stdout)
+    assert (done.returncode, error["code"]) == (1, 6)
+    assert "longer than 1048576 bytes" in error["msg"]
+
+
+def test_a_plugin_is_called_by_links_and_relative_paths(tmp_path: Path) -> None:
+    (tmp_path / "bin").symlink_to(LAUNCHERS)
+    (tmp_path / "macvlan").symlink_to("bin/macvlan")
+    (tmp_path / "any-name").symlink_to("bin/macvlan")
+    for path in ("bin/macvlan", "macvlan", "any-name"):
+        usage = subprocess.run([f"./{path}"], cwd=tmp_path, env={}, capture_output=True)
+        assert usage.stderr.startswith(b"This is the macvlan CNI plugin"), path
+    (tmp_path / "host-local").symlink_to("bin/cni-macvlan-py")
+    usage = subprocess.run(["./host-local"], cwd=tmp_path, env={}, capture_output=True)
+    assert usage.stderr.startswith(b"This is the host-local CNI plugin")
+
+
+# The hand-over
+
+
+def rejected(lan: Lan) -> dict[str, Any]:
+    return lan.config(mode="x", mtu=1.5, ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0"}], [{}]]})
+
+
+def test_a_rejected_configuration_is_explained_by_the_second_tier(lan: Lan) -> None:
+    error = Plugin(lan.node, "macvlan", LAUNCHERS).add(lan.host("pod"), rejected(lan)).error
+    assert error["code"] == 7
+    assert error["details"].count("; ") == 3, error
+
+
+def test_a_long_configuration_is_handed_over_whole(lan: Lan) -> None:
+    config = json.dumps(lan.config(mode="x", padding="é" * (1 << 18)), ensure_ascii=False).encode()
+    config += b" " * ((1 << 20) - len(config))
+    error = Plugin(lan.node, "macvlan", LAUNCHERS).call("ADD", lan.host("pod"), config).error
+    assert (error["code"], error["details"].startswith("mode: ")) == (7, True)
+
+
+def test_the_second_tier_gets_arguments_and_environment_as_they_came(tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    environment = {b"LD_LIBRARY_PATH": b"/x", b"odd\xff": b"\xfe", b"PYTHONHOME": b"/x", b"LC_ALL": b"C.UTF-8"}
+    argv: list[str | bytes] = ["any name", b"--option\xff", ""]
+    done = subprocess.run(argv, executable=directory / "cni-macvlan-py", env=environment, capture_output=True)
+    told = json.loads(done.stdout)
+    assert told["argv"][1:] == ["--option\udcff", ""]
+    assert told["environ"] == {"LD_LIBRARY_PATH": "/x", "odd\udcff": "\udcfe", "PYTHONHOME": "/x", "LC_ALL": "C.UTF-8"}
+
+
+ECHO = """
+import json, sys
+print(json.dumps({"argv": sys.argv, "environ": dict(os.environ), "stdin": sys.stdin.read()}))
+"""
+
+
+def a_copy(tmp_path: Path, second_tier: str | None = None) -> Path:
+    """The launcher with another second tier, or without one."""
+    directory = tmp_path / "copy"
+    directory.mkdir()
+    shutil.copy(PROGRAM, directory / "cni-macvlan-py")
+    if second_tier is not None:
+        (directory / "_internal").mkdir()
+        script = directory / "_internal" / "cni-macvlan-py"
+        script.write_text(second_tier)
+        script.chmod(0o755)
+    return directory
+
+
+def test_the_second_tier_reads_the_same_stdin(lan: Lan, tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    plugin = Plugin(lan.node, "cni-macvlan-py", directory)
+    told = plugin.add(lan.host("pod"), rejected(lan)).result
+    assert json.loads(told["stdin"]) == rejected(lan)
+
+
+@pytest.mark.parametrize("second_tier", [None, "no program"])
+def test_where_the_second_tier_is_absent_one_error_says_so(lan: Lan, tmp_path: Path, second_tier: str | None) -> None:
+    directory = a_copy(tmp_path, second_tier)
+    plugin = Plugin(lan.node, "cni-macvlan-py", directory)
+    pod = lan.host("pod")
+    error = plugin.add(pod, rejected(lan)).error
+    assert (error["code"], error["cniVersion"]) == (100, "1.0.0")
+    assert f"{directory}/_internal/cni-macvlan-py, which this call needs" in error["msg"]
+    by_hand = json.loads(run(directory / "cni-macvlan-py").stdout)
+    assert (by_hand["code"], "CNI_COMMAND is not set" in by_hand["msg"]) == (100, True)
+    # What a pod needs works all the same.
+    result = plugin.add(pod, lan.config()).result
+    plugin.check(pod, lan.config(), result).succeeded()
+    plugin.delete(pod, lan.config()).succeeded()
+
+
+def test_a_launcher_under_another_name_says_so(tmp_path: Path) -> None:
+    shutil.copy(PROGRAM, tmp_path / "renamed")
+    error = json.loads(run(tmp_path / "renamed", env=VERSION).stdout)
+    assert (error["code"], error["msg"]) == (100, "internal error: the launcher was renamed, or /proc is not mounted")
+
+
+# Exceptions
+
+
+PLACES = [
+    "cni_core.request._parse_args",
+    "cni_core.attach.Sandbox",
+    "cni_core.netns.setns",
+    "cni_core.netns.Rtnl",
+    "cni_core.parent.find",
+    "cni_core.link.refuse_existing",
+    "ipam.host_local.range_sets",
+    "ipam.store.Store.held_by",
+    "ipam.store.Store.set_last",
+    "ipam.host_local._ip",
+    "cni_core.link.create",
+    "cni_core.link.rename_and_raise",
+    "cni_core.sysctl.write",
+    "cni_core.dad.settle",
+    "cni_core.attach.format_mac",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("fault", ["RuntimeError('é')", "MemoryError()", "ModuleNotFoundError('x')"])
+def test_what_fails_in_an_add_is_undone(lan: Lan, faulty: Path, place: str, fault: str) -> None:
+    """A defect is one CNI error; a module that the launcher lacks leads to the second tier, which begins anew."""
+    pod = lan.host("pod")
+    plugin = Plugin(lan.node, "cni-macvlan-py", faulty)
+    outcome = plugin.add(pod, lan.config(ipam=lan.dual_stack), FAULT_PLACE=place, FAULT=fault)
+    if fault.startswith("ModuleNotFoundError"):
+        assert json.loads(outcome.result["stdin"]) == lan.config(ipam=lan.dual_stack)
+    else:
+        assert (outcome.error["code"], outcome.error["cniVersion"]) == (100, "1.0.0")
+        assert outcome.error["msg"].startswith(f"internal error: {fault.partition('(')[0]}")
+    assert (links(pod), leases(lan.data_dir)) == ([], {})
+
+
+@pytest.mark.parametrize("place", ["cni_core.link.remove", "ipam.host_local.delete", "cni_core.entry.parse_config"])
+def test_what_fails_in_a_del_is_done_by_the_next(lan: Lan, faulty: Path, place: str) -> None:
+    pod = lan.host("pod")
+    plugin = Plugin(lan.node, "cni-macvlan-py", faulty)
+    assert lan.macvlan.add(pod, lan.config()).status == 0
+    error = plugin.delete(pod, lan.config(), FAULT_PLACE=place, FAULT="RuntimeError(1)").error
+    assert error["msg"] == "internal error: RuntimeError: 1"
+    lan.macvlan.delete(pod, lan.config()).succeeded()
+    assert (links(pod), leases(lan.data_dir)) == ([], {})
+
+
+ARM = """
+def _arm() -> None:
+    from posix import environ
+
+    place = environ.get(b"FAULT_PLACE", b"").decode()
+    if place:
+        target = None
+        *path, name = place.split(".")
+        for part in path:
+            target = getattr(target, part) if target and hasattr(target, part) else __import__(
+                place.partition(f".{part}.")[0] + f".{part}" if target else part, fromlist=["x"]
+            )
+        setattr(target, name, _fail)
+
+
+def _fail(*_: object, **__: object) -> None:
+    from posix import environ
+
+    raise eval(environ[b"FAULT"])
+
+
+_arm()
+"""
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A launcher whose function FAULT_PLACE raises FAULT (environment); its second tier tells how it is called."""
+    base = tmp_path_factory.mktemp("faulty")
+    copy_of_the_sources(base / "source")
+    main = base / "source" / "cni_macvlan_py" / "__main__.py"
+    main.write_text(main.read_text().replace("\nmain(", f"{ARM}\nmain("))
+    directory = a_copy(base, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    subprocess.run([PYTHON, "-m", "launcher.build", str(directory)], cwd=base / "source", check=True)
+    return directory
+
+
+# Both tiers
+
+
+CALLS: dict[str, tuple[str, dict[str, Any] | bytes, dict[str, str]]] = {
+    "VERSION": ("VERSION", {"cniVersion": "0.4.0"}, {}),
+    "VERSION without stdin": ("VERSION", b"", {}),
+    "VERSION of no JSON": ("VERSION", b"{", {}),
+    "no command": ("ATTACH", {}, {}),
+    "an empty command": ("", {}, {}),
+    "no variables": ("ADD", {}, {"CNI_CONTAINERID": "", "CNI_IFNAME": ""}),
+    "a value that is not UTF-8": ("ADD", {}, {"CNI_ARGS": "IP=\udcff"}),
+    "no namespace": ("ADD", {}, {"CNI_NETNS": "/run/netns/none"}),
+    "no JSON": ("ADD", b'{"name": nul}', {}),
+    "bytes that are not UTF-8": ("ADD", b'{"name": "\xff"}', {}),
+    "nothing": ("ADD", b"", {}),
+    "an unknown version": ("ADD", {"cniVersion": "2.0.0"}, {}),
+    "a schema's violation": ("ADD", {"mode": "é\u2028\U0001f600"}, {}),
+    "no parent": ("ADD", {"master": "eth9"}, {}),
+    "a contradiction": ("ADD", {"ipam": {"type": "host-local", "subnet": "10.1.0.5/24"}}, {}),
+    "no plugin": ("ADD", {"ipam": {"type": "dhcp"}}, {}),
+    "no list": ("GC", {"cniVersion": "1.1.0"}, {}),
+    "a status": ("STATUS", {"cniVersion": "1.1.0", "master": "eth9"}, {}),
+    "no result": ("CHECK", {}, {}),
+    "a DEL of nothing": ("DEL", {}, {}),
+    "an ADD": ("ADD", {"mac": "02:00:00:00:00:01"}, {}),
+    "an ADD of the latest version": ("ADD", {"mac": "02:00:00:00:00:01", "cniVersion": "1.1.0"}, {}),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_both_tiers_answer_in_the_same_bytes(lan: Lan, what: str) -> None:
+    command, keys, variables = CALLS[what]
+    pod = lan.host("pod")
+    stdin = keys if isinstance(keys, bytes) else json.dumps(lan.config(**keys), ensure_ascii=False).encode()
+    answers = []
+    for directory in (LAUNCHERS, SECOND_TIER):
+        plugin = Plugin(lan.node, "macvlan", directory)
+        environment = plugin.environment(command, pod, variables | {"CNI_PATH": "/nonexistent"})
+        with lan.node.inside():
+            done = run(plugin.executable, stdin, {os.fsencode(k): os.fsencode(v) for k, v in environment.items()})
+        answers.append((done.returncode, done.stdout, done.stderr))
+        plugin.delete(pod, lan.config()).succeeded()
+        shutil.rmtree(lan.data_dir, ignore_errors=True)
+    assert answers[0] == answers[1]
+    assert not re.search(rb"internal error|Traceback", answers[0][1] + answers[0][2])
