@@ -7,8 +7,6 @@ resolution, so it is set back when the addresses have settled.
 
 from __future__ import annotations
 
-from time import monotonic, sleep
-
 from cni_core import sysctl
 from cni_core.errors import DUPLICATE_ADDRESS, TRY_AGAIN_LATER, CniError
 
@@ -53,6 +51,8 @@ def settle(rtnl: Rtnl, index: int) -> None:
 
     CniError: DUPLICATE_ADDRESS where another host has one, TRY_AGAIN_LATER where detection does not end in ten seconds.
     """
+    from time import monotonic, sleep  # reads /etc/localtime: not for a call that waits for nothing
+
     deadline = monotonic() + _LIMIT_SECONDS
     while True:
         addresses = rtnl.addresses(index)

@@ -24,7 +24,6 @@ from posix import (
     unlink,
     write,
 )
-from time import monotonic, sleep
 
 from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 
@@ -74,12 +73,15 @@ class Directory:
         return fd
 
     def _wait(self, fd: int) -> None:
-        deadline = monotonic() + _LOCK_SECONDS
+        deadline = 0.0
         pause = 0.0005
         while True:
             try:
                 return flock(fd, LOCK_EX | LOCK_NB)
             except OSError as error:
+                from time import monotonic, sleep  # reads /etc/localtime: not for a call that need not wait
+
+                deadline = deadline or monotonic() + _LOCK_SECONDS
                 if error.errno != EAGAIN or monotonic() > deadline:
                     raise CniError(
                         TRY_AGAIN_LATER, f"{self.path}/{LOCK} is held by another process: {strerror(error)}"

@@ -1,8 +1,8 @@
 /* The launcher: CPython's core and the modules that a call of a pod needs, in one static executable.
 
-   Only what cannot be Python is here: to start the interpreter without what no call needs (site, encodings, streams, the
-   import system for files), and the module _launcher. The tables of modules are generated (freeze.py); they take the
-   place of CPython's own config.o, frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
+   Only what cannot be Python is here: to start the interpreter without what no call needs (site, encodings, streams), and
+   the module _launcher. The tables of modules are generated (freeze.py); they take the place of CPython's own config.o,
+   frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -27,15 +27,16 @@ struct _module_alias {
     const char *orig;
 };
 
-static const struct _frozen bootstrap_modules[] = {{"_frozen_importlib", bootstrap, sizeof bootstrap, 0, NULL}, {0}};
+static const struct _frozen bootstrap_modules[] = {
+    {"_frozen_importlib", import_system, sizeof import_system, 0, NULL}, {0}};
 static const struct _frozen no_modules[] = {{0}};
-static const struct _module_alias aliases[] = {{"_frozen_importlib", "importlib._bootstrap"}, {0}};
+static const struct _module_alias no_aliases[] = {{0}};
 
 const struct _frozen *_PyImport_FrozenBootstrap = bootstrap_modules;
 const struct _frozen *_PyImport_FrozenStdlib = no_modules;
 const struct _frozen *_PyImport_FrozenTest = no_modules;
 const struct _frozen *PyImport_FrozenModules = frozen_modules;
-const struct _module_alias *_PyImport_FrozenAliases = aliases;
+const struct _module_alias *_PyImport_FrozenAliases = no_aliases;
 
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
@@ -46,10 +47,10 @@ static char second_tier[PATH_MAX + 64]; /* the executable to hand over to */
 
 static PyObject *launcher_setns(PyObject *module, PyObject *descriptor)
 {
-    long fd = PyLong_AsLong(descriptor);
-    if (fd == -1 && PyErr_Occurred())
+    int fd = PyObject_AsFileDescriptor(descriptor);
+    if (fd < 0)
         return NULL;
-    if (fd < 0 || fd > INT_MAX || setns((int)fd, CLONE_NEWNET))
+    if (setns(fd, CLONE_NEWNET))
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -101,7 +102,7 @@ static PyStatus start_interpreter(void)
         return status;
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
-    config._init_main = 0; /* core only: no importlib._bootstrap_external, encodings, sys.stdout */
+    config._init_main = 0; /* core only: no encodings, no sys.stdout, no import from files */
     config.site_import = 0;
     config.install_signal_handlers = 0;
     return Py_InitializeFromConfig(&config);

@@ -43,7 +43,7 @@ def run(
 
 def test_the_launcher_has_these_builtin_modules_and_no_others() -> None:
     assert freeze.BUILTIN == ("_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
-    assert freeze.CORE == ("_imp", "_thread", "_warnings", "_weakref", "builtins", "marshal", "sys")
+    assert freeze.CORE == ("_imp", "builtins", "sys")
 
 
 def test_every_module_of_ours_is_frozen_but_those_that_need_the_second_tiers_libraries() -> None:
@@ -336,17 +336,19 @@ def test_what_fails_in_a_del_is_done_by_the_next(lan: Lan, faulty: Path, place: 
 
 ARM = """
 def _arm() -> None:
+    import sys
     from posix import environ
 
     place = environ.get(b"FAULT_PLACE", b"").decode()
     if place:
-        target = None
-        *path, name = place.split(".")
-        for part in path:
-            target = getattr(target, part) if target and hasattr(target, part) else __import__(
-                place.partition(f".{part}.")[0] + f".{part}" if target else part, fromlist=["x"]
-            )
-        setattr(target, name, _fail)
+        path = place.split(".")
+        depth = min(n for n in range(1, len(path)) if n == len(path) - 1 or path[n][0].isupper())
+        module = ".".join(path[:depth])
+        __import__(module)
+        target = sys.modules[module]
+        for name in path[depth:-1]:
+            target = getattr(target, name)
+        setattr(target, path[-1], _fail)
 
 
 def _fail(*_: object, **__: object) -> None:
