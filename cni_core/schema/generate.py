@@ -25,16 +25,19 @@ from cni_core.schema import formats
 
 _ANNOTATIONS = {"$schema", "$id", "$defs", "title", "description", "default", "examples"}
 _TYPE_TESTS = {
-    "object": "isinstance(v, dict)",
-    "array": "isinstance(v, list)",
-    "string": "isinstance(v, str)",
-    "boolean": "isinstance(v, bool)",
-    "integer": "isinstance(v, int) and not isinstance(v, bool)",
+    "object": "isinstance({v}, dict)",
+    "array": "isinstance({v}, list)",
+    "string": "isinstance({v}, str)",
+    "boolean": "isinstance({v}, bool)",
+    "integer": "isinstance({v}, int) and not isinstance({v}, bool)",
 }
+_COMPARISONS = {"type", "enum", "const", "format", "minimum", "maximum"}
+_COMBINATIONS = {"$ref", "allOf", "anyOf", "if", "then"}
+_PARTS = {"properties", "required", "additionalProperties", "items", "minItems"}
 
 
 class Generator:
-    """Turns each schema that is reached into one function, equal ones into the same.
+    """Turns schemas into functions, equal ones into the same; what is a comparison or two stands where it is needed.
 
     functions maps a schema's place ("FILE#/POINTER") or, where it stands inside another, its text to a name.
     """
@@ -57,92 +60,87 @@ class Generator:
         return self.functions[place]
 
     def _definition(self, name: str, schema: dict[str, Any], file: str) -> str:
-        body = "\n".join(f"    {line}" for line in self._lines(schema, "v", file))
-        return f"def {name}(v: object) -> bool:\n{body}\n    return True\n"
+        lines = [f"if not ({test}):\n        return False" for test in self._tests(schema, "v", file)]
+        lines += self._parts("dict", self._members(schema, file), schema.get("type") == "object")
+        lines += self._parts("list", self._items(schema, file), schema.get("type") == "array")
+        return "\n    ".join([f"def {name}(v: object) -> bool:", *lines, "return True"]) + "\n"
+
+    def _fits(self, schema: dict[str, Any], v: str, file: str) -> str:
+        """An expression: whether the value that the expression v gives fits the schema."""
+        keys = set(schema) - _ANNOTATIONS
+        if keys & _PARTS or "if" in keys:
+            return f"{self._nested(schema, file)}({v})"
+        return " and ".join(self._tests(schema, v, file)) or "True"
 
     def _nested(self, schema: dict[str, Any], file: str) -> str:
         """The name of a function for a schema that stands inside another."""
-        if set(schema) - _ANNOTATIONS == {"$ref"}:
-            return self.function(self._place(schema["$ref"], file))
         meaning = file + json.dumps({key: part for key, part in schema.items() if key not in _ANNOTATIONS})
         if meaning not in self.functions:
             self.functions[meaning] = name = f"_{len(self.functions)}"
             self.source.append(self._definition(name, schema, file))
         return self.functions[meaning]
 
-    @staticmethod
-    def _place(reference: str, file: str) -> str:
-        target, _, pointer = reference.partition("#")
-        return f"{target or file}#{pointer}"
-
-    def _lines(self, schema: dict[str, Any], v: str, file: str) -> list[str]:
-        lines: list[str] = []
-        unknown = set(schema) - _ANNOTATIONS - {
-            "$ref", "type", "enum", "const", "properties", "required", "additionalProperties", "items", "minItems",
-            "minimum", "maximum", "format", "allOf", "anyOf", "if", "then",
-        }  # fmt: skip
+    def _tests(self, schema: dict[str, Any], v: str, file: str) -> list[str]:
+        """All of a schema but what it says of the parts of a value, as expressions to be joined by `and`."""
+        unknown = set(schema) - _ANNOTATIONS - _COMPARISONS - _COMBINATIONS - _PARTS
         if unknown:
             raise SystemExit(f"{file}: the generator does not know {sorted(unknown)}")
-
-        def refuse_unless(test: str) -> None:
-            lines.append(f"if not ({test}):")
-            lines.append("    return False")
-
-        if "type" in schema:
-            refuse_unless(_TYPE_TESTS[schema["type"]])
-        if "const" in schema:
-            refuse_unless(_equal(schema["const"]))
-        if "enum" in schema:
-            refuse_unless(" or ".join(_equal(value) for value in schema["enum"]))
+        tests = _comparisons(schema, v)
         if "$ref" in schema:
-            refuse_unless(f"{self.function(self._place(schema['$ref'], file))}({v})")
-        for part in schema.get("allOf", []):
-            refuse_unless(f"{self._nested(part, file)}({v})")
+            target, _, pointer = schema["$ref"].partition("#")
+            tests.append(f"{self.function(f'{target or file}#{pointer}')}({v})")
+        tests += [self._fits(part, v, file) for part in schema.get("allOf", [])]
         if "anyOf" in schema:
-            refuse_unless(" or ".join(f"{self._nested(part, file)}({v})" for part in schema["anyOf"]))
+            tests.append(f"({' or '.join(self._fits(part, v, file) for part in schema['anyOf'])})")
         if "if" in schema:
-            condition, consequence = self._nested(schema["if"], file), self._nested(schema["then"], file)
-            refuse_unless(f"not {condition}({v}) or {consequence}({v})")
-        if "minimum" in schema or "maximum" in schema:
-            refuse_unless(self._bounds(schema))
-        if "format" in schema:
-            function = "is_" + schema["format"].replace("-", "_")
-            refuse_unless(f"not isinstance({v}, str) or formats.{function}({v})")
-        lines += self._members(schema, file)
-        lines += self._items(schema, file)
-        return lines or ["pass"]
+            condition, consequence = self._fits(schema["if"], v, file), self._fits(schema["then"], v, file)
+            tests.append(f"(not ({condition}) or {consequence})")
+        return tests
+
+    @staticmethod
+    def _parts(kind: str, tests: list[str], is_of_kind: bool) -> list[str]:
+        """Statements for a value's parts, where it is of the kind that has them."""
+        guard = "" if is_of_kind else f"isinstance(v, {kind}) and "
+        return [f"if {guard}not ({test}):\n        return False" for test in tests]
 
     def _members(self, schema: dict[str, Any], file: str) -> list[str]:
-        lines = []
-        for name in schema.get("required", []):
-            lines += [f"if {name!r} not in v:", "    return False"]
+        tests = [f"{name!r} in v" for name in schema.get("required", [])]
         for name, member in schema.get("properties", {}).items():
-            lines += [f"if {name!r} in v and not {self._nested(member, file)}(v[{name!r}]):", "    return False"]
+            tests.append(f"{name!r} not in v or {self._fits(member, f'v[{name!r}]', file)}")
         if "additionalProperties" in schema:
             # The generator's subset: with a schema for all members, there are no named ones beside it.
             assert "properties" not in schema
-            lines += [f"if not all({self._nested(schema['additionalProperties'], file)}(m) for m in v.values()):"]
-            lines += ["    return False"]
-        return ["if isinstance(v, dict):", *(f"    {line}" for line in lines)] if lines else []
+            tests.append(f"all([{self._fits(schema['additionalProperties'], 'm', file)} for m in v.values()])")
+        return tests
 
     def _items(self, schema: dict[str, Any], file: str) -> list[str]:
-        lines = []
-        if "minItems" in schema:
-            lines += [f"if len(v) < {schema['minItems']}:", "    return False"]
+        tests = [f"len(v) >= {schema['minItems']}"] if "minItems" in schema else []
         if "items" in schema:
-            lines += [f"if not all({self._nested(schema['items'], file)}(i) for i in v):", "    return False"]
-        return ["if isinstance(v, list):", *(f"    {line}" for line in lines)] if lines else []
+            tests.append(f"all([{self._fits(schema['items'], 'i', file)} for i in v])")
+        return tests
 
-    @staticmethod
-    def _bounds(schema: dict[str, Any]) -> str:
-        low = f"{schema['minimum']} <= v" if "minimum" in schema else "v"
+
+def _comparisons(schema: dict[str, Any], v: str) -> list[str]:
+    """What a schema says of a value without parts. A number's bounds hold for numbers alone, a format for strings."""
+    tests = []
+    if "type" in schema:
+        tests.append(_TYPE_TESTS[schema["type"]].format(v=v))
+    for choices in ([schema["const"]] if "const" in schema else [], schema.get("enum", [])):
+        # Of other types, JSON's equality is not Python's (1 == True).
+        assert all(isinstance(choice, str) for choice in choices)
+        if choices:
+            tests.append(f"{v} in {tuple(choices)!r}")
+    if "minimum" in schema or "maximum" in schema:
+        low = f"{schema['minimum']} <= {v}" if "minimum" in schema else v
         bounds = f"{low} <= {schema['maximum']}" if "maximum" in schema else low
-        return f"not isinstance(v, (int, float)) or isinstance(v, bool) or {bounds}"
-
-
-def _equal(value: object) -> str:
-    assert isinstance(value, str)  # of other types, JSON's equality is not Python's (1 == True)
-    return f"v == {value!r}"
+        is_number = schema.get("type") == "integer"
+        tests.append(
+            bounds if is_number else f"(not isinstance({v}, (int, float)) or isinstance({v}, bool) or {bounds})"
+        )
+    if "format" in schema:
+        accepts = f"formats.is_{schema['format'].replace('-', '_')}({v})"
+        tests.append(accepts if schema.get("type") == "string" else f"(not isinstance({v}, str) or {accepts})")
+    return tests
 
 
 def generate() -> str:
