@@ -59,7 +59,7 @@ def surroundings(rounds: int) -> str:
         f"{_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}, leases on tmpfs. Ours at commit "
         f"{commit}, CPython {platform.python_version()}; Go's are Debian's containernetworking-plugins {reference}. "
         f"Medians of {rounds} calls (fewer beside many leases), the sides in turns. *Ratio* is ours to Go's medians, "
-        "*CPU* the same of processor time with that of child processes, *memory* the most of any one process of a call."
+        "*CPU* the same of processor time with that of child processes, *memory* the most of each process, together."
     )
 
 

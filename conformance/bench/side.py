@@ -34,7 +34,7 @@ class Side:
         self.data_dir = tempfile.mkdtemp(dir=scratch)
         self.samples: dict[str, list[Sample]] = {}
         self.rates: dict[str, list[float]] = {}  # calls per second, of those at once
-        self.memory: dict[str, int] = {}  # KiB, the most of any one process of a call
+        self.memory: dict[str, int] = {}  # KiB, the most of each process of a call together
 
     def config(self, network: str, subnets: list[str]) -> dict[str, Any]:
         return {
@@ -74,17 +74,30 @@ class Side:
         return call.answer(status)
 
     def measure_memory(self, case: str, command: str, pod: Host, config: dict[str, Any]) -> bytes:
-        """One call by way of time(1): a child counts what its parent had when it was made, and that one is small."""
-        report = f"{self.scratch}/memory"
-        done = subprocess.run(
-            [GNU_TIME, "-f", "%M", "-o", report, self.executable],
-            input=json.dumps(config).encode(),
-            env=self.environment(command, pod),
-            capture_output=True,
-        )
+        """One call by way of time(1): a child counts what its parent had when it was made, and that one is small.
+
+        time tells the most of any one process. An IPAM plugin that is executed tells its own, from inside a script in
+        its place; if that is the most, the caller's own is taken to be that of a VERSION, which is less than it was.
+        """
+        report = Path(self.scratch, "memory")
+        report.write_text("")
+        measured = [GNU_TIME, "-a", "-f", "%M", "-o", str(report)]
+        with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
+            script = Path(directory, "host-local")
+            script.write_text(f'#!/bin/sh\nexec {" ".join(measured)} {self.directory}/host-local "$@"\n')
+            script.chmod(0o755)
+            done = subprocess.run(
+                [*measured, self.executable],
+                input=json.dumps(config).encode(),
+                env=self.environment(command, pod) | {"CNI_PATH": directory},
+                capture_output=True,
+            )
         if done.returncode:
             raise SystemExit(f"{self.executable} {command} failed: {done.stdout.decode()}")
-        self.memory[case] = max(self.memory.get(case, 0), int(Path(report).read_text()))
+        *inner, outer = map(int, report.read_text().split())
+        if inner and outer <= max(inner):
+            outer = self.memory["VERSION"]
+        self.memory[case] = max(self.memory.get(case, 0), outer + sum(inner))
         return done.stdout
 
     def environment(self, command: str, pod: Host) -> dict[str, str]:
