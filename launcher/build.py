@@ -24,7 +24,7 @@ INCLUDE = Path(sysconfig.get_path("include"))
 LIBRARY = Path(sysconfig.get_config_var("LIBPL"), f"libpython{PYTHON[0]}.{PYTHON[1]}.a")
 # The same source gives the same bytes: nothing of the path or the time of the build.
 OPTIONS = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-Wno-unused-parameter"]
-LINKER = ["-static", "-no-pie", "-s", "-Wl,--build-id=none", "-Wl,--no-warnings"]
+LINKER = ["-static", "-no-pie", "-s", "-Wl,--wrap=_PyGC_InitState", "-Wl,--build-id=none", "-Wl,--no-warnings"]
 
 
 def missing(compiler: str) -> str:

@@ -5,7 +5,9 @@
    frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
 
 #define PY_SSIZE_T_CLEAN
+#define Py_BUILD_CORE /* for the garbage collector's state */
 #include <Python.h>
+#include <internal/pycore_gc.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -40,6 +42,15 @@ const struct _module_alias *_PyImport_FrozenAliases = no_aliases;
 
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
+
+/* No garbage collection from the first object on (-Wl,--wrap): a call ends before there is garbage worth it, and the
+   interpreter's start alone would set off several. */
+void __real__PyGC_InitState(struct _gc_runtime_state *state);
+void __wrap__PyGC_InitState(struct _gc_runtime_state *state)
+{
+    __real__PyGC_InitState(state);
+    state->enabled = 0;
+}
 
 /* The module _launcher */
 
@@ -127,7 +138,6 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* as Python does: a closed stdout is an error, not the end */
     if (PyStatus_Exception(start_interpreter()))
         return fail("the interpreter did not start");
-    PyGC_Disable(); /* a call ends before there is enough garbage */
     if (!set_argv(argv))
         PyImport_ImportModule(program->module); /* does not return: the plugin ends the process */
     return fail("the plugin ended without an answer");
