@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cni_core import entry, errors
+from cni_core.config import LATEST, SUPPORTED
 from cni_core.errors import CniError
 from cni_core.request import Request
-from cni_core.result import LATEST, SUPPORTED, Interface, Result
+from cni_core.result import Interface, Result
 from cni_core.schema import validators
 from cni_core.strictjson import MAX_BYTES
 from tests.unit.calls import ATTACHMENT, config
@@ -69,7 +70,7 @@ def call(
 ) -> tuple[int, Any]:
     """The exit status, and the document on stdout, None where there is none."""
     text = stdin if isinstance(stdin, bytes) else json.dumps(stdin).encode()
-    status, stdout = entry.call(environment(command, **variables), text, plugin or FakePlugin())
+    status, stdout = entry.call(environment(command, **variables), text, lambda: plugin or FakePlugin())
     if not stdout:
         return status, None
     assert stdout.endswith(b"\n")
@@ -96,7 +97,7 @@ def test_version_repeats_no_version_that_is_no_text() -> None:
 
 
 def test_version_needs_neither_attachment_nor_a_valid_configuration() -> None:
-    status, stdout = entry.call({b"CNI_COMMAND": b"VERSION"}, b'{"mode": "none"}', FakePlugin())
+    status, stdout = entry.call({b"CNI_COMMAND": b"VERSION"}, b'{"mode": "none"}', FakePlugin)
     assert status == 0
     assert json.loads(stdout)["supportedVersions"] == list(SUPPORTED)
 
@@ -142,7 +143,7 @@ def test_no_command_is_an_error_of_the_environment(command: str | None) -> None:
 
 
 def test_missing_variables_are_named() -> None:
-    status, stdout = entry.call({b"CNI_COMMAND": b"ADD", b"CNI_NETNS": b"/x"}, b'{"name": "n"}', FakePlugin())
+    status, stdout = entry.call({b"CNI_COMMAND": b"ADD", b"CNI_NETNS": b"/x"}, b'{"name": "n"}', FakePlugin)
     message = "required environment variables are missing: CNI_CONTAINERID, CNI_IFNAME"
     failure((status, json.loads(stdout)), errors.INVALID_ENVIRONMENT, message, "0.1.0")
 
@@ -200,16 +201,16 @@ def test_an_unsupported_version_is_told_before_what_else_is_wrong() -> None:
 @pytest.mark.parametrize("variable", [b"CNI_COMMAND", b"CNI_IFNAME", b"CNI_ARGS", b"CNI_X"])
 def test_a_variable_that_is_not_utf_8_is_named(variable: bytes) -> None:
     environ = environment("ADD") | {variable: b"eth\xff"}
-    status, stdout = entry.call(environ, json.dumps(config()).encode(), FakePlugin())
+    status, stdout = entry.call(environ, json.dumps(config()).encode(), FakePlugin)
     message = f"{variable.decode()}: the value is not UTF-8"
     failure((status, json.loads(stdout)), errors.INVALID_ENVIRONMENT, message)
 
 
 def test_a_name_of_a_variable_that_is_not_utf_8_is_an_error_and_one_that_is_not_ours_is_ignored() -> None:
     stdin = json.dumps(config()).encode()
-    status, stdout = entry.call(environment("DEL") | {b"CNI_\xff": b"x"}, stdin, FakePlugin())
+    status, stdout = entry.call(environment("DEL") | {b"CNI_\xff": b"x"}, stdin, FakePlugin)
     assert (status, json.loads(stdout)["code"]) == (1, errors.INVALID_ENVIRONMENT)
-    assert entry.call(environment("DEL") | {b"OTHER": b"\xff", b"\xff": b""}, stdin, FakePlugin()) == (0, b"")
+    assert entry.call(environment("DEL") | {b"OTHER": b"\xff", b"\xff": b""}, stdin, FakePlugin) == (0, b"")
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
@@ -247,7 +248,7 @@ def test_whatever_is_asked_one_document_or_none_is_the_answer(command: str, data
         | json_values.map(lambda value: json.dumps(config(mtu=value)).encode())
         | st.binary(max_size=20)
     )
-    status, stdout = entry.call(environment(command) | variables, stdin, FakePlugin())
+    status, stdout = entry.call(environment(command) | variables, stdin, FakePlugin)
     if status:
         document = json.loads(stdout)
         assert isinstance(document["cniVersion"], str)

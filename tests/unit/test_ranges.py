@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, event, example, given, strategies as st
 
 from cni_core.address import Address, Cidr
+from cni_core.config import SUPPORTED
 from cni_core.errors import ADDRESS_UNAVAILABLE, INCOMPATIBLE_VERSION, INVALID_CONFIG, CniError
-from cni_core.result import SUPPORTED
 from ipam.ranges import Range, RangeSet, assign, range_sets
 from tests.unit.calls import config, request
 from tests.unit.strategies import AnyAddress

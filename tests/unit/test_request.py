@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 
 from cni_core import errors
 from cni_core.address import Address
+from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
 from cni_core.errors import CniError
-from cni_core.request import SINCE, Request, parse_config, version_of
-from cni_core.result import LATEST, SUPPORTED
+from cni_core.request import Request
 from cni_core.schema.formats import is_cni_name, is_interface_name
 from tests.unit.calls import ATTACHMENT, config, request
 from tests.unit.strategies import json_values

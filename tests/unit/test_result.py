@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cni_core.address import Address, Cidr
-from cni_core.result import IP, SUPPORTED, Interface, Result, RouteSpec
+from cni_core.config import SUPPORTED
+from cni_core.result import IP, Interface, Result, RouteSpec
 from cni_core.schema.explain import violations
 from tests.unit.strategies import cidrs, ips, macs
 
