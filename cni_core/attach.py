@@ -6,7 +6,9 @@ and is content with what is gone already.
 
 from __future__ import annotations
 
-from cni_core import link as links, parent as parents
+from posix import close
+
+from cni_core import link as links, occupancy, parent as parents, registry
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError
 from cni_core.netns import Sandbox
@@ -31,6 +33,19 @@ if TYPE_CHECKING:
 
         def accepts(self, config: dict[str, Any]) -> bool:
             """Whether the configuration is valid by the kind's schema."""
+
+        @property
+        def SWITCHES_OTHERS(self) -> bool:
+            """Whether the kernel gives a new link's mode to all others of its parent."""
+
+        def use(self, config: dict[str, Any]) -> str:
+            """What a parent is used as: only attachments of equal use can share it."""
+
+        def use_of(self, link: Link) -> str:
+            """The use of the parent of a link that is there."""
+
+        def is_routed(self, config: dict[str, Any]) -> bool:
+            """Whether packets go by routes alone, so that there are no next hops."""
 
         def info_data(self, config: dict[str, Any]) -> bytes:
             """The attributes of IFLA_INFO_DATA for a new link."""
@@ -91,7 +106,12 @@ class Attachments:
         parent = parents.find(request.config, host)
         mtu = parents.mtu(request.config, parent)
         links.refuse_existing(request, inside)
+        running = occupancy.join(request, self._kind, parent, host, sandbox, inside)
+        undo += [lambda: registry.leave(request), lambda: close(running)]
         addresses = self._ipam(request).add(request, undo)
+        if self._kind.is_routed(request.config):
+            for ip in addresses.ips:
+                ip.gateway = None
         link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
         undo.append(lambda: inside.execute(del_link(link.index)))
         links.configure(request, link, parent, addresses, sandbox, inside)
@@ -101,10 +121,11 @@ class Attachments:
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = request.config.get("dns") or addresses.dns or result.dns
+        close(running)
         return result
 
     def delete(self, request: Request) -> None:
-        """Removes the attachment's link, then releases its addresses: not before nobody can use them."""
+        """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them."""
         if request.netns:
             try:
                 with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
@@ -112,6 +133,7 @@ class Attachments:
             except CniError as error:
                 if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
                     raise
+        registry.leave(request)
         self._ipam(request).delete(request)
 
     def check(self, request: Request) -> None:
@@ -129,6 +151,7 @@ class Attachments:
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
+        registry.keep_valid(request)
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:

@@ -72,6 +72,19 @@ class Directory:
             raise
         return fd
 
+    def try_lock(self, name: str) -> int | None:
+        """Locks a file without waiting; a descriptor to close when done, None where another process holds it."""
+        try:
+            fd = self._open(name, O_RDONLY)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+        except OSError:
+            close(fd)
+            return None
+        return fd
+
     def _wait(self, fd: int) -> None:
         deadline = 0.0
         pause = 0.0005

@@ -8,13 +8,13 @@ temporary name follows from the attachment, so that DEL and the next ADD find wh
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
-from errno import EADDRINUSE, EBUSY, EEXIST
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL
 
 from cni_core import dad, sysctl
 from cni_core.address import format_mac
-from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
+from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.netns import Entered
-from cni_core.rtnl.messages import Route, del_link, new_address, new_link, new_route, rename_and_raise
+from cni_core.rtnl.messages import RTM_NEWADDR, Route, del_link, new_address, new_link, new_route, rename_and_raise
 from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
@@ -70,10 +70,11 @@ def create(
             inside.execute(del_link(left.index))  # a killed ADD's
             host.execute(message)
     except KernelError as error:
-        if error.errno == EBUSY:
+        if error.errno in (EBUSY, EINVAL):
             raise CniError(
                 PARENT_UNUSABLE,
-                f"master: {parent.name} is taken by another kind of link: {kind.NAME} cannot share it",
+                f"master: {parent.name} is taken by somebody else's link of another kind: "
+                f"{kind.use(request.config)} cannot share it",
                 "A parent carries macvlan, ipvlan or a bridge, never two of them, and passthru shares with nobody.",
             ) from None
         raise
@@ -104,6 +105,12 @@ def configure(request: Request, link: Link, parent: Link, result: Result, sandbo
         try:
             inside.execute(*messages)
         except KernelError as error:
+            if error.refused == RTM_NEWADDR and error.errno == EADDRINUSE:
+                raise CniError(
+                    DUPLICATE_ADDRESS,
+                    f"{error.msg}: another container on {parent.name} has it",
+                    "Give the networks of one parent ranges of their own, or leave that container.",
+                ) from None
             if error.errno in (EADDRINUSE, EBUSY):
                 raise CniError(
                     PARENT_UNUSABLE,
@@ -141,9 +148,10 @@ def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
 
 def remove(request: Request, kind: LinkKind, inside: Rtnl) -> None:
     """Removes the attachment's link if it is there; an interface of that name but another kind is not ours."""
-    for name in (request.ifname, temporary_name(request)):
+    temporary = temporary_name(request)
+    for name in (request.ifname, temporary):
         link = inside.link(name)
-        if link and link.kind == kind.NAME:
+        if link and (link.kind == kind.NAME or name == temporary):
             inside.execute(del_link(link.index))
 
 

@@ -1,1 +1,1 @@
-"""The ipvlan plugin: not offered yet."""
+"""The ipvlan plugin: what of it is not macvlan's too."""

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
 
-__all__ = ["NAME", "accepts", "difference", "info_data", "mac"]
+__all__ = ["NAME", "SWITCHES_OTHERS", "accepts", "difference", "info_data", "is_routed", "mac", "use", "use_of"]
 
 NAME = "macvlan"
+SWITCHES_OTHERS = False
 
 # linux/if_link.h: IFLA_MACVLAN_*, enum macvlan_mode
 IFLA_MACVLAN_MODE = 1
 IFLA_MACVLAN_BC_QUEUE_LEN = 7
 MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+PASSTHRU = "passthru"
 DEFAULT_MODE = "bridge"
 
 
@@ -46,6 +48,19 @@ def difference(config: dict[str, Any], link: Link) -> str:
         return ""
     name = next((name for name, number in MODES.items() if number == found), str(found))
     return f"the mode is {name}, not {wanted}"
+
+
+def use(config: dict[str, Any]) -> str:
+    """Modes may differ among a parent's links, but for passthru, which is alone on it."""
+    return f"{NAME} {PASSTHRU}" if _mode(config) == PASSTHRU else NAME
+
+
+def use_of(link: Link) -> str:
+    return f"{NAME} {PASSTHRU}" if link.number(IFLA_MACVLAN_MODE) == MODES[PASSTHRU] else NAME
+
+
+def is_routed(config: dict[str, Any]) -> bool:
+    return False
 
 
 def _mode(config: dict[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-PROGRAMS = {"cni-macvlan-py": "cni_macvlan_py"}  # the executable, and the package whose __main__ it runs
+# The executable, and the package whose __main__ it runs.
+PROGRAMS = {"cni-macvlan-py": "cni_macvlan_py", "cni-ipvlan-py": "cni_ipvlan_py"}
 ALIASES = {  # the names that configurations of Go's plugins use
     "macvlan": "cni-macvlan-py",
+    "ipvlan": "cni-ipvlan-py",
     "host-local": "cni-macvlan-py",
 }

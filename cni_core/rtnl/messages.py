@@ -280,6 +280,11 @@ def get_link(name: str = "", index: int = 0) -> Message:
     return Message(RTM_GETLINK, 0, body, f"look up link {name or index}")
 
 
+def get_links() -> Message:
+    """RTM_GETLINK: a dump of the namespace's links."""
+    return Message(RTM_GETLINK, NLM_F_DUMP, get_link().body, "list links")
+
+
 def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes) -> Message:
     """RTM_NEWLINK: a link of a kind on a parent's index, made straight in the namespace of a descriptor.
 

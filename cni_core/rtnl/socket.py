@@ -25,6 +25,7 @@ from cni_core.rtnl.messages import (
     decode_error,
     get_addresses,
     get_link,
+    get_links,
     get_routes,
 )
 
@@ -51,6 +52,7 @@ class KernelError(CniError):
         why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
         super().__init__(KERNEL_REFUSED, f"could not {message.purpose}: {why}")
         self.errno = errno
+        self.refused = message.kind
 
 
 class Rtnl:
@@ -107,6 +109,10 @@ class Rtnl:
                 if errno in (ENODEV, ENOENT):
                     return None
                 raise KernelError(message, errno, words)
+
+    def links(self) -> list[Link]:
+        """Every link of the namespace. Never on the way of a call that all is well with: there may be thousands."""
+        return [Link(reply.body) for reply in self._dump(get_links())]
 
     def addresses(self, index: int) -> list[InterfaceAddress]:
         """The addresses on a link, both families."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROOTS = ("macvlan.json", "host-local-plugin.json", "result.json")
+ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "result.json")
 TARGET = HERE / "validators.py"
 
 HEADER = '''"""Generated from the JSON Schemas by generate.py: do not edit."""

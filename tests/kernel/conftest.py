@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.lab.topology import Container, Host, Topology
-from tests.kernel.plugin import CNITOOL, GO, OURS, SECOND_TIER, Plugin
+from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, SECOND_TIER, Plugin
 
 
 def pytest_sessionstart() -> None:
@@ -31,6 +32,7 @@ class Lan:
         net.cable(self.beyond, "eth0", self.switch)
         self.beyond.address("eth0", "10.1.0.1/24", "fd00:1::1/64")
         self.macvlan = Plugin(self.node, "macvlan")
+        self.ipvlan = Plugin(self.node, "ipvlan")
 
     def container(self, name: str) -> Container:
         return self.net.container(name)
@@ -64,5 +66,6 @@ class Lan:
 
 @pytest.fixture
 def lan(tmp_path: Path) -> Iterator[Lan]:
+    shutil.rmtree(RECORDS, ignore_errors=True)  # each test has a boot of its own
     with Topology() as net:
         yield Lan(net, tmp_path / "networks")

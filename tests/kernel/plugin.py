@@ -15,6 +15,7 @@ LAUNCHERS = REPOSITORY / "dist" / "cni"
 SECOND_TIER = REPOSITORY / "build" / "second-tier"
 # Which of the two the tests are for: every call is answered the same by both.
 OURS = SECOND_TIER if os.environ.get("CNI_TIER") == "second" else LAUNCHERS
+RECORDS = Path("/run/cni-vlan")
 GO = Path("/usr/lib/cni")
 CNITOOL = REPOSITORY / "build" / "cnitool"
 

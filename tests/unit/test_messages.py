@@ -22,6 +22,7 @@ from cni_core import netns
 from cni_core.address import Address, Cidr
 from cni_core.rtnl import messages, socket as rtnl_socket
 from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Reply, Route
+from cni_ipvlan_py import link as ipvlan
 from cni_macvlan_py import link as macvlan
 from tests.unit.strategies import AnyAddress, cidrs, ipv4, ipv6, macs
 
@@ -98,12 +99,16 @@ def constants(module: ModuleType) -> dict[str, int]:
         if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_")
     ]
     found = {name: getattr(module, name) for name in targets if name != "TYPE_CHECKING"}
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+    return {name: value for name, value in found.items() if type(value) is int}
 
 
 OURS = {
-    name: value for module in (messages, rtnl_socket, macvlan, netns) for name, value in constants(module).items()
+    name: value
+    for module in (messages, rtnl_socket, macvlan, ipvlan, netns)
+    for name, value in constants(module).items()
 } | {f"MACVLAN_MODE_{name.upper()}": number for name, number in macvlan.MODES.items()}
+OURS |= {f"IPVLAN_MODE_{name.upper()}": number for name, number in ipvlan.MODES.items()}
+OURS |= {f"IPVLAN_F_{name.upper()}": number for name, number in ipvlan.FLAGS.items() if number}
 # Not in the headers that are given to programs, and pyroute2 has no name for it: net/socket.h, ioctl's own form.
 ELSEWHERE = {"MSG_TRUNC": 0x20, "SOL_NETLINK": 270, "NS_GET_NSTYPE": 0xB7 << 8 | 3}
 
