@@ -15,7 +15,7 @@ SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install bench profile lint unit lab kernel clean
+.PHONY: demo test build install bench profile lint unit lab kernel kernel-launcher kernel-second-tier clean
 
 demo: build
 	@scripts/need demo
@@ -52,7 +52,12 @@ lab: $(VENV)/dev
 
 # Every test but the launcher's own is run through each tier.
 kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier
+
+kernel-launcher:
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
+
+kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py
 
 # The plugins as they are where there is no compiler.

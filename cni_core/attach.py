@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from posix import close
 
-from cni_core import link as links, occupancy, parent as parents, registry
+from cni_core import link as links, occupancy, parent as parents
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError
 from cni_core.netns import Sandbox
@@ -103,15 +103,12 @@ class Attachments:
         self, request: Request, undo: list[Callable[[], None]], host: Rtnl, sandbox: Sandbox, inside: Rtnl
     ) -> Result:
         result = request.prev_result or Result()
-        parent = parents.find(request.config, host)
-        mtu = parents.mtu(request.config, parent)
         links.refuse_existing(request, inside)
-        running = occupancy.join(request, self._kind, parent, host, sandbox, inside)
-        undo += [lambda: registry.leave(request), lambda: close(running)]
+        parent, running = occupancy.join(request, self._kind, host, sandbox, inside)
+        undo += [lambda: occupancy.leave(request), lambda: close(running)]
+        mtu = parents.mtu(request.config, parent)
         addresses = self._ipam(request).add(request, undo)
-        if self._kind.is_routed(request.config):
-            for ip in addresses.ips:
-                ip.gateway = None
+        self._refuse_or_drop_gateways(request, addresses)
         link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
         undo.append(lambda: inside.execute(del_link(link.index)))
         links.configure(request, link, parent, addresses, sandbox, inside)
@@ -124,6 +121,20 @@ class Attachments:
         close(running)
         return result
 
+    def _refuse_or_drop_gateways(self, request: Request, addresses: Result) -> None:
+        """Where there is nobody to route, or nobody to be asked for the way, no address has a gateway."""
+        internal = request.config.get("internal")
+        default = next((route for route in addresses.routes if route.dst.length == 0), None)
+        if internal and default:
+            raise CniError(
+                INVALID_CONFIG,
+                f"internal: the network leads nowhere, so it cannot have the default route {default} of ipam.routes",
+                "Leave the route out, or `internal`.",
+            )
+        if internal or self._kind.is_routed(request.config):
+            for ip in addresses.ips:
+                ip.gateway = None
+
     def delete(self, request: Request) -> None:
         """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them."""
         if request.netns:
@@ -133,7 +144,7 @@ class Attachments:
             except CniError as error:
                 if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
                     raise
-        registry.leave(request)
+        occupancy.leave(request)
         self._ipam(request).delete(request)
 
     def check(self, request: Request) -> None:
@@ -146,12 +157,14 @@ class Attachments:
                 parent = parents.find(request.config, host)
             except CniError as error:
                 raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
+            except parents.Absent as absent:
+                raise CniError(CHECK_DIFFERS, str(absent)) from None
             links.verify(request, self._kind, parent, result, inside)
         self._ipam(request).check(request)
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        registry.keep_valid(request)
+        occupancy.keep_valid(request)
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
@@ -159,7 +172,10 @@ class Attachments:
         try:
             if not request.config.get("linkInContainer"):
                 with Rtnl() as host:
-                    parents.mtu(request.config, parents.find(request.config, host))
+                    try:
+                        parents.mtu(request.config, parents.find(request.config, host))
+                    except parents.Absent:  # an ADD would make it
+                        pass
             self._ipam(request).status(request)
         except CniError as error:
             raise CniError(NOT_AVAILABLE, error.msg, error.details) from None

@@ -14,6 +14,7 @@ from cni_core import dad, sysctl
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.netns import Entered
+from cni_core.parent import short_name
 from cni_core.rtnl.messages import RTM_NEWADDR, Route, del_link, new_address, new_link, new_route, rename_and_raise
 from cni_core.rtnl.socket import KernelError
 
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
 
 
 def temporary_name(request: Request) -> str:
-    """15 bytes, the same for every call about the same attachment (FNV-1a of container id and interface)."""
-    digest = 0xCBF29CE484222325
-    for byte in f"{request.container_id}/{request.ifname}".encode():
-        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"cni{digest >> 16:012x}"
+    """The same for every call about the same attachment."""
+    return short_name("cni", f"{request.container_id}/{request.ifname}")
 
 
 def refuse_existing(request: Request, inside: Rtnl) -> None:

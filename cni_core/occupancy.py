@@ -5,63 +5,133 @@ flag holds for all of a parent's children, whom the kernel would switch without 
 from __future__ import annotations
 
 from errno import EBUSY, EINVAL
-from posix import fstat, listdir, stat
+from posix import O_CLOEXEC, O_RDONLY, close, fstat, listdir, open as open_fd, stat
 
+from cni_core import parent as parents
 from cni_core.errors import PARENT_UNUSABLE, CniError
 from cni_core.link import temporary_name
 from cni_core.netns import Sandbox
-from cni_core.registry import Registry
+from cni_core.registry import Registry, attachment
 from cni_core.rtnl.messages import del_link, new_link, u16, u32
-from cni_core.rtnl.socket import KernelError
+from cni_core.rtnl.socket import KernelError, Rtnl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cni_core.attach import LinkKind
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
-    from cni_core.rtnl.socket import Rtnl
 
 # What tells whether a parent has children of the other kind: the kernel refuses to mix them (linux/if_link.h:
 # IFLA_MACVLAN_MODE bridge; IFLA_IPVLAN_MODE l2, which harms nobody if there is no ipvlan, as the first has shown).
 _PROBES = (("macvlan", u32(1, 4)), ("ipvlan", u16(1, 0)))
 _OF_PASSTHRU_TOO = (EBUSY, EINVAL)
+_OWN = "/proc/thread-self/ns/net"
 
 
-def join(request: Request, kind: LinkKind, parent: Link, host: Rtnl, sandbox: Sandbox, inside: Rtnl) -> int:
-    """Records that the attachment is on the parent; a descriptor to close when its ADD has ended.
+def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside: Rtnl) -> tuple[Link, int]:
+    """Finds or makes the parent and records that the attachment is on it.
 
-    CniError PARENT_UNUSABLE where the parent is used as something else, naming by whom. host is the socket of the
-    parent's namespace.
+    Returns the parent, and a descriptor to close when the ADD has ended. host is the socket of the parent's namespace.
+    CniError PARENT_UNUSABLE where the parent is used as something else, naming by whom.
     """
-    wanted = kind.use(request.config)
-    key = _key(request, parent, sandbox)
     with Registry(create=True) as registry:
-        recorded = registry.use(key)
-        if recorded != wanted:
-            probe = _Probe(temporary_name(request), parent, host, sandbox, inside)
-            if recorded:
-                # Where no child is left and none is being made, the records are of containers that died without a DEL.
-                if registry.busy(key) or not probe.makes("macvlan") or not probe.makes("ipvlan"):
-                    raise _refusal(parent, wanted, recorded, registry.users(key))
-                for name, _ in registry.users(key):
-                    registry.leave(name)
-            elif kind.SWITCHES_OTHERS and not probe.makes("macvlan"):
-                found = _uses_of_others(kind, parent)
-                if found != {wanted}:
-                    raise _refusal(parent, wanted, " and ".join(sorted(found)), [])
-        return registry.join(request, key, wanted)
+        parent = parents.find(request.config, host, create=True)
+        key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
+        try:
+            probe = _Probe(request, parent, host, sandbox.fd, inside)
+            _settle_use(registry, key, kind, kind.use(request.config), probe)
+            return parent, registry.join(request, key, kind.use(request.config))
+        except BaseException:
+            _remove_unused(request, registry, key)
+            raise
+
+
+def leave(request: Request) -> None:
+    """Forgets the attachment, and removes what of parents is ours and has nothing on it any more."""
+    _forget(request, lambda registry: [attachment(request)])
+
+
+def keep_valid(request: Request) -> None:
+    """Of a GC: the same for the network's attachments that are not in the request's list."""
+    valid = {f"{container_id}:{ifname}" for container_id, ifname in request.valid_attachments}
+    _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid])
+
+
+def _forget(request: Request, names: Callable[[Registry], list[str]]) -> None:
+    try:
+        registry = Registry(create=False)
+    except FileNotFoundError:
+        return
+    with registry:
+        for name in names(registry):
+            left = registry.leave(name)
+            if left:
+                _remove_unused(request, registry, left)
+        if parents.is_made(request.config) and not request.config.get("linkInContainer"):
+            _remove_orphan(request, registry)
+
+
+def _remove_orphan(request: Request, registry: Registry) -> None:
+    """The parent that an ADD made which was killed before it could record it."""
+    with Rtnl() as host:
+        try:
+            parent = parents.look_up(request.config, host)
+        except (CniError, parents.Absent):
+            return
+    _remove_unused(request, registry, _key(parent.index, None))
+
+
+def _remove_unused(request: Request, registry: Registry, key: str) -> None:
+    """Removes the parent if it is ours and nothing of anybody's is on it; then likewise the one below."""
+    namespace, _, index = key.partition(".")
+    with Rtnl() as host:
+        while index != "0" and _own_namespace() == namespace and not registry.use(key):
+            parent = host.link(index=int(index))
+            if not parent or not parents.is_ours(parent) or _carries_anything(request, parent, host):
+                return
+            index = str(parents.remove(parent.index, host))
+            key = f"{namespace}.{index}"
+
+
+def _carries_anything(request: Request, parent: Link, host: Rtnl) -> bool:
+    if any(link.parent == parent.index and link.parent_nsid is None for link in host.links()):
+        return True
+    own = open_fd(_OWN, O_RDONLY | O_CLOEXEC)
+    try:
+        probe = _Probe(request, parent, host, own, host)
+        return not (probe.makes("macvlan") and probe.makes("ipvlan"))
+    finally:
+        close(own)
+
+
+def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe: _Probe) -> None:
+    """CniError unless the parent is free for this use, or used so already."""
+    recorded = registry.use(key)
+    if recorded == wanted:
+        return
+    if recorded:
+        # Where no child is left and none is being made, the records are of containers that died without a DEL.
+        if registry.busy(key) or not (probe.makes("macvlan") and probe.makes("ipvlan")):
+            raise _refusal(probe.parent, wanted, recorded, registry.users(key))
+        for name, _ in registry.users(key):
+            registry.leave(name)
+    elif kind.SWITCHES_OTHERS and not probe.makes("macvlan"):
+        found = _uses_of_others(kind, probe.parent)
+        if found != {wanted}:
+            raise _refusal(probe.parent, wanted, " and ".join(sorted(found)), [])
 
 
 class _Probe:
     """Asks the kernel what a parent may carry: by a link made in the container, which goes at once."""
 
-    def __init__(self, name: str, parent: Link, host: Rtnl, sandbox: Sandbox, inside: Rtnl) -> None:
-        self._name = name
-        self._parent = parent
+    def __init__(self, request: Request, parent: Link, host: Rtnl, netns: int, inside: Rtnl) -> None:
+        """The links are made in the namespace of the descriptor netns, whose socket inside is."""
+        self.parent = parent
+        self._name = temporary_name(request)
         self._host = host
-        self._sandbox = sandbox
+        self._netns = netns
         self._inside = inside
 
     def makes(self, kind: str) -> bool:
@@ -69,9 +139,8 @@ class _Probe:
         left = self._inside.link(self._name)
         if left:  # a killed ADD's
             self._inside.execute(del_link(left.index))
-        data = dict(_PROBES)[kind]
-        parent = self._parent
-        message = new_link(self._name, kind, data, parent=parent.index, netns=self._sandbox.fd, mtu=parent.mtu, mac=b"")
+        data, mtu = dict(_PROBES)[kind], self.parent.mtu
+        message = new_link(self._name, kind, data, parent=self.parent.index, netns=self._netns, mtu=mtu, mac=b"")
         try:
             self._host.execute(message)
         except KernelError as error:
@@ -84,10 +153,13 @@ class _Probe:
         return True
 
 
-def _key(request: Request, parent: Link, sandbox: Sandbox) -> str:
-    inside = request.config.get("linkInContainer")
-    namespace = fstat(sandbox.fd) if inside else stat("/proc/thread-self/ns/net")
-    return f"{namespace.st_ino}.{parent.index}"
+def _key(index: int, sandbox: Sandbox | None) -> str:
+    """The registry's name of a parent in a container's namespace, or (None) in our own."""
+    return f"{fstat(sandbox.fd).st_ino if sandbox else _own_namespace()}.{index}"
+
+
+def _own_namespace() -> str:
+    return str(stat(_OWN).st_ino)
 
 
 def _uses_of_others(kind: LinkKind, parent: Link) -> set[str]:

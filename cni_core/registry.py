@@ -57,7 +57,7 @@ class Registry:
 
     def join(self, request: Request, parent: str, use: str) -> int:
         """Records the attachment; a descriptor that tells others, until it is closed, that its ADD still runs."""
-        name = _attachment(request)
+        name = attachment(request)
         with _Part("attachments", create=True) as attachments:
             attachments.write(name, f"{parent} {request.name}")
         with _Part("parents", create=True) as parents:
@@ -70,15 +70,17 @@ class Registry:
             raise CniError(TRY_AGAIN_LATER, f"another ADD of {request.ifname} in {request.container_id} is running")
         return running
 
-    def leave(self, name: str) -> None:
-        """Forgets an attachment, and with the last of its parent the parent's use."""
+    def leave(self, name: str) -> str:
+        """Forgets an attachment, and with the last of its parent the parent's use: then returns the parent, else ""."""
+        left = ""
         with _Part("attachments", create=True) as attachments:
             parent = (attachments.read(name) or "").partition(" ")[0]
             if parent and _PARENT_CHARACTERS.issuperset(parent):
-                self._leave_parent(parent, name)
+                left = parent if self._leave_parent(parent, name) else ""
             attachments.remove(name)
+        return left
 
-    def _leave_parent(self, parent: str, name: str) -> None:
+    def _leave_parent(self, parent: str, name: str) -> bool:
         try:
             with _Part(f"users/{parent}", create=False) as users:
                 users.remove(name)
@@ -86,9 +88,10 @@ class Registry:
         except FileNotFoundError:
             pass
         except OSError:  # others are there
-            return
+            return False
         with _Part("parents", create=True) as parents:
             parents.remove(parent)
+        return True
 
     def users(self, parent: str) -> list[tuple[str, str]]:
         """The attachments on a parent (CONTAINERID:IFNAME), each with its network."""
@@ -116,28 +119,8 @@ class Registry:
             return [name for name in names if (attachments.read(name) or "").partition(" ")[2] == network]
 
 
-def leave(request: Request) -> None:
-    """Forgets the request's attachment, if it was recorded."""
-    try:
-        with Registry(create=False) as registry:
-            registry.leave(_attachment(request))
-    except FileNotFoundError:
-        pass
-
-
-def keep_valid(request: Request) -> None:
-    """Of a GC: forgets the network's attachments that are not in the request's list."""
-    valid = {f"{container_id}:{ifname}" for container_id, ifname in request.valid_attachments}
-    try:
-        with Registry(create=False) as registry:
-            for name in registry.of_network(request.name):
-                if name not in valid:
-                    registry.leave(name)
-    except FileNotFoundError:
-        pass
-
-
-def _attachment(request: Request) -> str:
+def attachment(request: Request) -> str:
+    """The name of the request's attachment in the records."""
     return f"{request.container_id}:{request.ifname}"
 
 

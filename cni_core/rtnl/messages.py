@@ -62,11 +62,13 @@ IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
+IFLA_IFALIAS = 20
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
+IFLA_VLAN_ID = 1
 
 # linux/if_addr.h
 IFA_ADDRESS = 1
@@ -235,15 +237,17 @@ class Link:
     """A network device as RTM_NEWLINK tells of it.
 
     parent is the index of the link below (IFLA_LINK, 0: none), which lies in another namespace if parent_nsid is not
-    None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's.
+    None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's, alias is
+    IFLA_IFALIAS.
     """
 
-    __slots__ = ("data", "flags", "index", "kind", "mac", "master", "mtu", "name", "parent", "parent_nsid")
+    __slots__ = ("alias", "data", "flags", "index", "kind", "mac", "master", "mtu", "name", "parent", "parent_nsid")
 
     def __init__(self, body: bytes) -> None:
         _, _, self.index, self.flags, _ = _header(_IFINFOMSG, body)
         found = attributes(body, _IFINFOMSG.size)
         self.name = _text(found.get(IFLA_IFNAME, b""))
+        self.alias = _text(found.get(IFLA_IFALIAS, b""))
         self.mtu = _number(found.get(IFLA_MTU))
         self.mac = found.get(IFLA_ADDRESS, b"")
         self.parent = _number(found.get(IFLA_LINK))
@@ -302,6 +306,22 @@ def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu:
     if mac:
         body += attribute(IFLA_ADDRESS, mac)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create the {kind} link")
+
+
+def new_parent(name: str, kind: str, data: bytes, *, below: int) -> Message:
+    """RTM_NEWLINK: a link in the socket's own namespace; below is the index of the link it lies on, 0: none."""
+    info = string(IFLA_INFO_KIND, kind) + attribute(IFLA_INFO_DATA | NLA_F_NESTED, data)
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, 0, 0, 0) + string(IFLA_IFNAME, name)
+    if below:
+        body += u32(IFLA_LINK, below)
+    body += attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {name}")
+
+
+def mark_and_raise(index: int, name: str, alias: str) -> Message:
+    """RTM_NEWLINK on a link that exists: its name and alias (which none can be made with), and up."""
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
+    return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name} and bring it up")
 
 
 def rename_and_raise(index: int, name: str) -> Message:

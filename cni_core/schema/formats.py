@@ -30,6 +30,24 @@ def is_interface_name(text: str) -> bool:
     return all(char > " " and char not in "/:%\x7f" and not char.isspace() and char.isprintable() for char in text)
 
 
+def split_vlan(name: str) -> tuple[str, int] | None:
+    """Of eth0.50 or eth0:50, the link below and the id; None of a name that has none, or one that is no VLAN's.
+
+    802.1Q's ids are 1 to 4094.
+    """
+    at = max(name.rfind("."), name.rfind(":"))
+    below, digits = name[:at], name[at + 1 :]
+    if at < 1 or not (digits.isascii() and digits.isdecimal()) or digits[0] == "0" or len(digits) > 4:
+        return None
+    return (below, int(digits)) if int(digits) < 4095 else None
+
+
+def is_parent_name(text: str) -> bool:
+    """An interface's name, or that of a VLAN of one (of a VLAN), which may be longer."""
+    vlan = split_vlan(text)
+    return is_interface_name(text) or (vlan is not None and is_parent_name(vlan[0]))
+
+
 def is_plugin_name(text: str) -> bool:
     """A file name to look up in CNI_PATH."""
     return "/" not in text and "\\" not in text and "\0" not in text and text not in (".", "..")
@@ -72,6 +90,11 @@ def is_address(text: str) -> bool:
 FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "cni-name": (is_cni_name, "a name of letters, digits, '_', '.' and '-' that starts with a letter or digit"),
     "interface-name": (is_interface_name, "an interface name (1 to 15 bytes, no '/', ':', '%' or white space)"),
+    "parent-name": (
+        is_parent_name,
+        "an interface name (1 to 15 bytes, no '/', ':', '%' or white space), or one with a VLAN id from 1 to 4094, "
+        "such as eth0.50",
+    ),
     "plugin-name": (is_plugin_name, "a plugin's file name"),
     "ip": (is_ip, "an IP address"),
     "cidr": (is_cidr, "an address with a prefix length, such as 10.1.0.0/16"),

@@ -413,6 +413,6 @@ def test_a_parent_that_cannot_carry_the_link_is_refused_by_name(lan: Lan) -> Non
         assert (error["code"], word in error["msg"]) == (102, True), error
     lan.node.ip("link add ipvl0 link eth0 type ipvlan mode l2")
     error = lan.macvlan.add(pod, lan.config()).error
-    assert (error["code"], "taken by another kind" in error["msg"]) == (102, True), error
+    assert (error["code"], "taken by somebody else's link of another kind" in error["msg"]) == (102, True), error
     assert links(pod) == []
     assert leases(lan.data_dir) == {}

@@ -158,7 +158,10 @@ def test_every_violation_starts_with_its_path(valid: Any, data: st.DataObject) -
 
 
 NAME = "a name of letters, digits, '_', '.' and '-' that starts with a letter or digit"
-INTERFACE = "an interface name (1 to 15 bytes, no '/', ':', '%' or white space)"
+PARENT = (
+    "an interface name (1 to 15 bytes, no '/', ':', '%' or white space), or one with a VLAN id from 1 to 4094, "
+    "such as eth0.50"
+)
 MAC = "a hardware address, such as 02:00:00:00:00:01"
 CIDR = "an address with a prefix length, such as 10.1.0.0/16"
 
@@ -183,8 +186,8 @@ CIDR = "an address with a prefix length, such as 10.1.0.0/16"
         (config(mtu=1500.0), ["mtu: 1500.0 is not of type integer"]),
         (config(mtu="1500"), ['mtu: "1500" is not of type integer']),
         (config(mtu=True), ["mtu: true is not of type integer"]),
-        (config(master="a/b"), [f'master: "a/b" is not {INTERFACE}']),
-        (config(master=["eth0", "a b"]), [f'master[1]: "a b" is not {INTERFACE}']),
+        (config(master="a/b"), [f'master: "a/b" is not {PARENT}']),
+        (config(master=["eth0", "a b"]), [f'master[1]: "a b" is not {PARENT}']),
         (config(master=[]), ["master: is empty"]),
         (config(dad="slow"), ['dad: "slow" is not one of fast, kernel, off']),
         (config(linkInContainer="yes"), ['linkInContainer: "yes" is not of type boolean']),
@@ -329,3 +332,26 @@ def test_no_text_makes_a_format_raise(text: str) -> None:
     for accepts, _ in formats.FORMATS.values():
         assert accepts(text) in (True, False)
         assert accepts(text + "\ud800") in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("eth0.50", ("eth0", 50)), ("eth0:1", ("eth0", 1)), ("eth0.50.60", ("eth0.50", 60)), ("a.4094", ("a", 4094)),
+        ("eth0", None), ("eth0.", None), (".5", None), ("eth0.0", None), ("eth0.4095", None), ("eth0.050", None),
+        ("eth0.x", None), ("eth0.-1", None), ("eth0.٣", None), ("", None), ("eth0.99999999999", None),
+    ],
+)  # fmt: skip
+def test_the_vlan_of_a_name_is_told_from_the_link_below(name: str, parts: tuple[str, int] | None) -> None:
+    assert formats.split_vlan(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("eth0", True), ("eth0:50", True), ("quite-long-name.50", True), ("quite-long-name:50.60", True), ("eth0.0", True),
+        ("quite-long-names.50", False), ("eth0:0", False), ("eth0:4095", False), ("a/b.50", False), ("eth0:", False),
+    ],
+)  # fmt: skip
+def test_a_parents_name_may_be_a_vlans_that_does_not_exist(name: str, accepted: bool) -> None:
+    assert formats.is_parent_name(name) == accepted
