@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -267,7 +268,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def alive(pids: list[int]) -> list[str]:
-    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+    """The command lines of those that run; a zombie has none, and one that ends while it is asked is no more."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_text())
+    return [line for line in found if line]
 
 
 class Place:
@@ -277,10 +283,11 @@ class Place:
     SHARED = ("/", "/etc", "/var", "/var/lib")
 
     def __init__(self) -> None:
-        mounts = "".join(f"mount -t tmpfs tmpfs {directory} && " for directory in self.OWN)
-        self._holder = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", mounts + "echo ready && exec sleep infinity"], stdout=subprocess.PIPE
-        )
+        mounts = [f"mount -t tmpfs tmpfs {directory}" for directory in self.OWN]
+        # The repository stays to be seen, even where it lies below one of them.
+        again = [f"mkdir -p '{ROOT}'", f"mount -c --bind /proc/self/fd/9 '{ROOT}'", "exec 9<&-"]
+        steps = [f"exec 9<'{ROOT}'", *mounts, *again, "echo ready", "exec sleep infinity"]
+        self._holder = subprocess.Popen(["unshare", "-m", "sh", "-c", " && ".join(steps)], stdout=subprocess.PIPE)
         assert self._holder.stdout
         assert self._holder.stdout.readline() == b"ready\n"
 
