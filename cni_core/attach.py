@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from cni_core.address import Cidr
     from cni_core.request import Request
+    from cni_core.result import IP
     from cni_core.rtnl.messages import Link
 
     class LinkKind(Protocol):
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
         def accepts(self, config: dict[str, Any]) -> bool:
             """Whether the configuration is valid by the kind's schema."""
+
+        @property
+        def TAKES_OVER(self) -> bool:
+            """Whether a parent and addresses that the configuration leaves out are those of prevResult."""
 
         @property
         def SWITCHES_OTHERS(self) -> bool:
@@ -74,6 +80,9 @@ if TYPE_CHECKING:
         def status(self, request: Request) -> None:
             """CniError if an add would fail now."""
 
+        def subnets(self, request: Request) -> list[Cidr]:
+            """What the network's addresses are from, as far as its configuration tells."""
+
 
 class Attachments:
     """The plugin of one kind of link (entry.Plugin)."""
@@ -92,6 +101,7 @@ class Attachments:
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
         undo: list[Callable[[], None]] = []
+        self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
             try:
                 return self._add(request, undo, host, sandbox, inside)
@@ -105,10 +115,13 @@ class Attachments:
         result = request.prev_result or Result()
         links.refuse_existing(request, inside)
         parent, running = occupancy.join(request, self._kind, host, sandbox, inside)
-        undo += [lambda: occupancy.leave(request), lambda: close(running)]
+        routed = self._has_host_routes(request.config)
+        undo += [lambda: occupancy.leave(request, routed=routed), lambda: close(running)]
         mtu = parents.mtu(request.config, parent)
-        addresses = self._ipam(request).add(request, undo)
+        addresses = self._take_over(request, result) or self._ipam(request).add(request, undo)
         self._refuse_or_drop_gateways(request, addresses)
+        if routed:
+            occupancy.add_host_routes(request, parent, self._subnets(request, addresses.ips), host)
         link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
         undo.append(lambda: inside.execute(del_link(link.index)))
         links.configure(request, link, parent, addresses, sandbox, inside)
@@ -120,6 +133,21 @@ class Attachments:
         result.dns = request.config.get("dns") or addresses.dns or result.dns
         close(running)
         return result
+
+    def _complete(self, request: Request) -> None:
+        result = request.prev_result
+        if self._kind.TAKES_OVER and result:
+            from cni_core import chain
+
+            request.config = chain.with_parent(request, result)
+
+    def _take_over(self, request: Request, result: Result) -> Result | None:
+        """The addresses of the chain where the configuration has no IPAM; None where IPAM is to be asked."""
+        if not (self._kind.TAKES_OVER and result.ips) or request.ipam.get("type"):
+            return None
+        from cni_core import chain
+
+        return chain.take_addresses(result)
 
     def _refuse_or_drop_gateways(self, request: Request, addresses: Result) -> None:
         """Where there is nobody to route, or nobody to be asked for the way, no address has a gateway."""
@@ -135,6 +163,15 @@ class Attachments:
             for ip in addresses.ips:
                 ip.gateway = None
 
+    def _has_host_routes(self, config: dict[str, Any]) -> bool:
+        """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
+        elsewhere = config.get("internal") or config.get("linkInContainer")
+        return self._kind.is_routed(config) and not elsewhere and config.get("hostRoutes", True) is True
+
+    def _subnets(self, request: Request, ips: list[IP]) -> list[Cidr]:
+        """Those of all ranges, since the next attachment may get its address of another one; and those of the ips."""
+        return list(dict.fromkeys(self._ipam(request).subnets(request) + [ip.cidr.subnet for ip in ips]))
+
     def delete(self, request: Request) -> None:
         """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them."""
         if request.netns:
@@ -144,7 +181,7 @@ class Attachments:
             except CniError as error:
                 if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
                     raise
-        occupancy.leave(request)
+        occupancy.leave(request, routed=self._has_host_routes(request.config))
         self._ipam(request).delete(request)
 
     def check(self, request: Request) -> None:
@@ -152,6 +189,7 @@ class Attachments:
         result = request.prev_result
         if result is None:
             raise CniError(INVALID_CONFIG, "prevResult: CHECK needs the result of ADD")
+        self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
             try:
                 parent = parents.find(request.config, host)
@@ -160,11 +198,15 @@ class Attachments:
             except parents.Absent as absent:
                 raise CniError(CHECK_DIFFERS, str(absent)) from None
             links.verify(request, self._kind, parent, result, inside)
+            if self._has_host_routes(request.config):
+                from cni_core import hostroutes  # not for macvlan to pay for
+
+                hostroutes.verify(self._subnets(request, links.own_ips(request, result)), parent, host)
         self._ipam(request).check(request)
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        occupancy.keep_valid(request)
+        occupancy.keep_valid(request, routed=self._has_host_routes(request.config))
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:

@@ -26,6 +26,7 @@ DUPLICATE_ADDRESS = 106
 CHECK_DIFFERS = 107
 DATA_DIRECTORY = 108
 DELEGATE_FAILED = 109
+ROUTE_CONFLICT = 110
 
 MEANING = {
     INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
@@ -48,6 +49,7 @@ MEANING = {
     CHECK_DIFFERS: "the attachment is not as ADD left it",
     DATA_DIRECTORY: "the lease directory cannot be used",
     DELEGATE_FAILED: "the IPAM plugin that the configuration names failed",
+    ROUTE_CONFLICT: "the host has an address or a route that a subnet of the network would collide with",
 }
 
 

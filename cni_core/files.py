@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EAGAIN, ELOOP
 from fcntl import LOCK_EX, LOCK_NB, flock
 from posix import (
+    O_APPEND,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
@@ -123,6 +124,13 @@ class Directory:
         """Writes a file in place. A reader may see half of it: for what can be told from the rest if it is lost."""
         try:
             self._write(name, O_TRUNC, text)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def append(self, name: str, text: str) -> None:
+        """Adds to the end of a file, in one step: who is killed has added all of it or nothing."""
+        try:
+            self._write(name, O_APPEND, text)
         except OSError as error:
             raise self._unusable(error) from None
 

@@ -156,16 +156,7 @@ def remove(request: Request, kind: LinkKind, inside: Rtnl) -> None:
 def verify(request: Request, kind: LinkKind, parent: Link, result: Result, inside: Rtnl) -> None:
     """CHECK: raises CHECK_DIFFERS with the first difference between the kernel and the result of ADD."""
     ifname = request.ifname
-    index, interface = next(
-        (
-            (i, item)
-            for i, item in enumerate(result.interfaces)
-            if item.name == ifname and item.sandbox == request.netns
-        ),
-        (None, None),
-    )
-    if interface is None:
-        raise _differs(f"prevResult has no interface {ifname} in {request.netns}")
+    interface = result.interfaces[_own_interface(request, result)]
     link = inside.link(ifname)
     if not link:
         raise _differs(f"the container has no interface {ifname}")
@@ -180,17 +171,29 @@ def verify(request: Request, kind: LinkKind, parent: Link, result: Result, insid
         raise _differs(f"{ifname} has the hardware address {format_mac(link.mac)}, not {interface.mac}")
     if not link.up:
         raise _differs(f"{ifname} is down")
-    _verify_addresses(ifname, link, index, result, inside)
+    _verify_addresses(ifname, link, own_ips(request, result), inside)
     _verify_routes(result, inside)
 
 
-def _verify_addresses(ifname: str, link: Link, interface: int | None, result: Result, inside: Rtnl) -> None:
-    present = {address.cidr: address for address in inside.addresses(link.index)}
+def own_ips(request: Request, result: Result) -> list[IP]:
+    """The addresses that a result gives to the attachment's interface, or to none in particular. CHECK_DIFFERS."""
+    own = _own_interface(request, result)
     for ip in result.ips:
         if ip.interface is not None and ip.interface >= len(result.interfaces):
             raise _differs(f"prevResult gives {ip.cidr} to interface {ip.interface}, which it does not have")
-        if ip.interface not in (None, interface):
-            continue
+    return [ip for ip in result.ips if ip.interface in (None, own)]
+
+
+def _own_interface(request: Request, result: Result) -> int:
+    for i, interface in enumerate(result.interfaces):
+        if interface.name == request.ifname and interface.sandbox == request.netns:
+            return i
+    raise _differs(f"prevResult has no interface {request.ifname} in {request.netns}")
+
+
+def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:
+    present = {address.cidr: address for address in inside.addresses(link.index)}
+    for ip in ips:
         if ip.cidr not in present:
             raise _differs(f"{ifname} lacks the address {ip.cidr}")
         if present[ip.cidr].duplicate:

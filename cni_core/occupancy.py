@@ -1,5 +1,7 @@
-"""One parent, one kind: macvlan and ipvlan cannot share a link, passthru shares with nobody, and one ipvlan mode and
-flag holds for all of a parent's children, whom the kernel would switch without a word.
+"""Who is on a parent, and what goes with the last of them: VLANs, dummies and host routes of ours.
+
+One parent, one kind: macvlan and ipvlan cannot share a link, passthru shares with nobody, and one ipvlan mode and flag
+holds for all of a parent's children, whom the kernel would switch without a word.
 """
 
 from __future__ import annotations
@@ -11,14 +13,15 @@ from cni_core import parent as parents
 from cni_core.errors import PARENT_UNUSABLE, CniError
 from cni_core.link import temporary_name
 from cni_core.netns import Sandbox
-from cni_core.registry import Registry, attachment
-from cni_core.rtnl.messages import del_link, new_link, u16, u32
+from cni_core.registry import Registry, attachment, is_route
+from cni_core.rtnl.messages import del_link, del_route, new_link, u16, u32
 from cni_core.rtnl.socket import KernelError, Rtnl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cni_core.address import Cidr
     from cni_core.attach import LinkKind
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
@@ -48,29 +51,67 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
             raise
 
 
-def leave(request: Request) -> None:
-    """Forgets the attachment, and removes what of parents is ours and has nothing on it any more."""
-    _forget(request, lambda registry: [attachment(request)])
+def add_host_routes(request: Request, parent: Link, subnets: list[Cidr], host: Rtnl) -> None:
+    """Makes the host routes of the subnets that are missing, and records that the attachment needs them all.
+
+    CniError ROUTE_CONFLICT, before anything is made.
+    """
+    from cni_core import hostroutes
+
+    with Registry(create=True) as registry:
+        _remove_unused_routes(registry, host)
+        messages = hostroutes.missing(subnets, parent, host)
+        for subnet in subnets:
+            registry.add_user(request, _route_key(parent.index, subnet))
+        if messages:
+            host.execute(*messages)
 
 
-def keep_valid(request: Request) -> None:
+def leave(request: Request, *, routed: bool) -> None:
+    """Forgets the attachment, and removes what is ours and nobody needs any more.
+
+    routed: the network has host routes, of which some may be left though no record tells.
+    """
+    _forget(request, lambda registry: [attachment(request)], routed)
+
+
+def keep_valid(request: Request, *, routed: bool) -> None:
     """Of a GC: the same for the network's attachments that are not in the request's list."""
     valid = {f"{container_id}:{ifname}" for container_id, ifname in request.valid_attachments}
-    _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid])
+    _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid], routed)
 
 
-def _forget(request: Request, names: Callable[[Registry], list[str]]) -> None:
+def _forget(request: Request, names: Callable[[Registry], list[str]], routed: bool) -> None:
     try:
-        registry = Registry(create=False)
+        registry = Registry(create=routed)
     except FileNotFoundError:
         return
     with registry:
-        for name in names(registry):
-            left = registry.leave(name)
-            if left:
-                _remove_unused(request, registry, left)
+        left = [what for name in names(registry) for what in registry.leave(name)]
+        if routed or any(is_route(key) for key in left):
+            with Rtnl() as host:
+                _remove_unused_routes(registry, host)
+        for key in left:
+            if not is_route(key):
+                _remove_unused(request, registry, key)
         if parents.is_made(request.config) and not request.config.get("linkInContainer"):
             _remove_orphan(request, registry)
+
+
+def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
+    """Removes every host route of ours that no attachment needs: not by the records, nor, should they be lost, by the
+    addresses of the links there are.
+    """
+    from cni_core import hostroutes
+
+    for route in hostroutes.ours(host):
+        index = route.links[0]
+        if not registry.users(_route_key(index, route.dst)) and not any(
+            address.cidr.address in route.dst
+            for link, inside in _children(index)
+            for address in inside.addresses(link.index)
+        ):
+            host.execute(del_route(route))
 
 
 def _remove_orphan(request: Request, registry: Registry) -> None:
@@ -101,9 +142,12 @@ def _carries_anything(request: Request, parent: Link, host: Rtnl) -> bool:
     own = open_fd(_OWN, O_RDONLY | O_CLOEXEC)
     try:
         probe = _Probe(request, parent, host, own, host)
-        return not (probe.makes("macvlan") and probe.makes("ipvlan"))
+        if not (probe.makes("macvlan") and probe.makes("ipvlan")):
+            return True
     finally:
         close(own)
+    # A VLAN on it, which hinders neither.
+    return any(True for _ in _children(parent.index))
 
 
 def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe: _Probe) -> None:
@@ -118,7 +162,7 @@ def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe
         for name, _ in registry.users(key):
             registry.leave(name)
     elif kind.SWITCHES_OTHERS and not probe.makes("macvlan"):
-        found = _uses_of_others(kind, probe.parent)
+        found = {kind.use_of(link) for link, _ in _children(probe.parent.index) if link.kind == kind.NAME}
         if found != {wanted}:
             raise _refusal(probe.parent, wanted, " and ".join(sorted(found)), [])
 
@@ -158,23 +202,26 @@ def _key(index: int, sandbox: Sandbox | None) -> str:
     return f"{fstat(sandbox.fd).st_ino if sandbox else _own_namespace()}.{index}"
 
 
+def _route_key(parent: int, subnet: Cidr) -> str:
+    """The registry's name of a host route."""
+    return f"{_key(parent, None)},{str(subnet).replace('/', '_')}"
+
+
 def _own_namespace() -> str:
     return str(stat(_OWN).st_ino)
 
 
-def _uses_of_others(kind: LinkKind, parent: Link) -> set[str]:
-    """What the parent's children of a kind, in whatever namespace we can enter, are used as."""
-    found = set()
+def _children(parent: int) -> Iterator[tuple[Link, Rtnl]]:
+    """The links on a parent of our namespace in whatever other namespace we can enter, with a socket there."""
     for path in _namespaces():
         try:
             with Sandbox(path) as sandbox, sandbox.rtnl() as inside:
-                links = inside.links()
+                for link in inside.links():
+                    # The other end of a veth is told as its parent, too.
+                    if link.parent == parent and link.parent_nsid is not None and link.kind != "veth":
+                        yield link, inside
         except (CniError, OSError):  # gone meanwhile, or the host's own
             continue
-        for link in links:
-            if link.kind == kind.NAME and link.parent == parent.index and link.parent_nsid is not None:
-                found.add(kind.use_of(link))
-    return found
 
 
 def _namespaces() -> Iterator[str]:

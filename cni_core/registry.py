@@ -1,14 +1,15 @@
-"""Records of which attachment is on which parent, and as what.
+"""Records of which attachment uses which parent, and as what, and which host routes.
 
 A parent's children lie in the containers' namespaces, where no dump of the host's finds them, so this is how an error
 can name them. Below ROOT, on a tmpfs that goes with the boot:
 
     lock                                flocked by whoever reads or writes
-    attachments/CONTAINERID:IFNAME      "PARENT NETWORK"; written first, removed last
-    users/PARENT/CONTAINERID:IFNAME     empty; flocked by an ADD for as long as it runs
+    attachments/CONTAINERID:IFNAME      "NETWORK USED…"; written first, removed last
+    users/USED/CONTAINERID:IFNAME       empty; a parent's is flocked by an ADD for as long as it runs
     parents/PARENT                      what the parent is used as (LinkKind.use)
 
-PARENT is "NAMESPACE.INDEX": the inode of its network namespace, and the link's index there.
+USED is a PARENT, "NAMESPACE.INDEX" (the inode of its network namespace, and the link's index there), or a host route,
+"PARENT,SUBNET" with "_" for the subnet's "/".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = "/run/cni-vlan"
 
-_PARENT_CHARACTERS = frozenset("0123456789.")
+_USED_CHARACTERS = frozenset("0123456789abcdef.:,_")
 
 
 class Registry:
@@ -57,48 +58,55 @@ class Registry:
 
     def join(self, request: Request, parent: str, use: str) -> int:
         """Records the attachment; a descriptor that tells others, until it is closed, that its ADD still runs."""
-        name = attachment(request)
-        with _Part("attachments", create=True) as attachments:
-            attachments.write(name, f"{parent} {request.name}")
+        self.add_user(request, parent)
         with _Part("parents", create=True) as parents:
             if parents.read(parent) != use:
                 parents.write(parent, use)
         with _Part(f"users/{parent}", create=True) as users:
-            users.write(name, "")
-            running = users.try_lock(name)
+            running = users.try_lock(attachment(request))
         if running is None:
             raise CniError(TRY_AGAIN_LATER, f"another ADD of {request.ifname} in {request.container_id} is running")
         return running
 
-    def leave(self, name: str) -> str:
-        """Forgets an attachment, and with the last of its parent the parent's use: then returns the parent, else ""."""
-        left = ""
+    def add_user(self, request: Request, used: str) -> None:
+        """Records that the attachment uses a parent or host route."""
+        name = attachment(request)
         with _Part("attachments", create=True) as attachments:
-            parent = (attachments.read(name) or "").partition(" ")[0]
-            if parent and _PARENT_CHARACTERS.issuperset(parent):
-                left = parent if self._leave_parent(parent, name) else ""
+            network, before = _parse(attachments.read(name))
+            if network != request.name:
+                attachments.write(name, " ".join([request.name, *before, used]))
+            elif used not in before:
+                attachments.append(name, f" {used}")
+        with _Part(f"users/{used}", create=True) as users:
+            users.write(name, "")
+
+    def leave(self, name: str) -> list[str]:
+        """Forgets an attachment; what nobody uses any more, the newest first."""
+        with _Part("attachments", create=True) as attachments:
+            _, used = _parse(attachments.read(name))
+            left = [what for what in reversed(used) if self._remove_user(what, name)]
             attachments.remove(name)
         return left
 
-    def _leave_parent(self, parent: str, name: str) -> bool:
+    def _remove_user(self, used: str, name: str) -> bool:
+        """Whether it was the last."""
         try:
-            with _Part(f"users/{parent}", create=False) as users:
+            with _Part(f"users/{used}", create=False) as users:
                 users.remove(name)
-            rmdir(f"{ROOT}/users/{parent}")
+            rmdir(f"{ROOT}/users/{used}")
         except FileNotFoundError:
             pass
         except OSError:  # others are there
             return False
         with _Part("parents", create=True) as parents:
-            parents.remove(parent)
+            parents.remove(used)
         return True
 
-    def users(self, parent: str) -> list[tuple[str, str]]:
-        """The attachments on a parent (CONTAINERID:IFNAME), each with its network."""
+    def users(self, used: str) -> list[tuple[str, str]]:
+        """The attachments that use a parent or host route (CONTAINERID:IFNAME), each with its network."""
         try:
-            with _Part(f"users/{parent}", create=False) as users, _Part("attachments", create=True) as attachments:
-                names = sorted(users.names())
-                return [(name, (attachments.read(name) or "").partition(" ")[2]) for name in names]
+            with _Part(f"users/{used}", create=False) as users, _Part("attachments", create=True) as attachments:
+                return [(name, _parse(attachments.read(name))[0]) for name in sorted(users.names())]
         except FileNotFoundError:
             return []
 
@@ -115,13 +123,23 @@ class Registry:
     def of_network(self, network: str) -> list[str]:
         """The attachments of a network (CONTAINERID:IFNAME)."""
         with _Part("attachments", create=True) as attachments:
-            names = attachments.names()
-            return [name for name in names if (attachments.read(name) or "").partition(" ")[2] == network]
+            return [name for name in attachments.names() if _parse(attachments.read(name))[0] == network]
 
 
 def attachment(request: Request) -> str:
     """The name of the request's attachment in the records."""
     return f"{request.container_id}:{request.ifname}"
+
+
+def is_route(used: str) -> bool:
+    """Whether it is a host route, not a parent."""
+    return "," in used
+
+
+def _parse(record: str | None) -> tuple[str, list[str]]:
+    """Of an attachment's record: its network, and what it uses."""
+    network, *used = (record or "").split(" ")
+    return network, [what for what in used if what[:1].isdigit() and _USED_CHARACTERS.issuperset(what)]
 
 
 class _Part(Directory):

@@ -12,10 +12,22 @@ if TYPE_CHECKING:
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
 
-__all__ = ["NAME", "SWITCHES_OTHERS", "accepts", "difference", "info_data", "is_routed", "mac", "use", "use_of"]
+__all__ = [
+    "NAME",
+    "SWITCHES_OTHERS",
+    "TAKES_OVER",
+    "accepts",
+    "difference",
+    "info_data",
+    "is_routed",
+    "mac",
+    "use",
+    "use_of",
+]
 
 NAME = "ipvlan"
 SWITCHES_OTHERS = True
+TAKES_OVER = True
 
 # linux/if_link.h: IFLA_IPVLAN_*, enum ipvlan_mode, IPVLAN_F_*
 IFLA_IPVLAN_MODE = 1

@@ -14,10 +14,22 @@ if TYPE_CHECKING:
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
 
-__all__ = ["NAME", "SWITCHES_OTHERS", "accepts", "difference", "info_data", "is_routed", "mac", "use", "use_of"]
+__all__ = [
+    "NAME",
+    "SWITCHES_OTHERS",
+    "TAKES_OVER",
+    "accepts",
+    "difference",
+    "info_data",
+    "is_routed",
+    "mac",
+    "use",
+    "use_of",
+]
 
 NAME = "macvlan"
 SWITCHES_OTHERS = False
+TAKES_OVER = False
 
 # linux/if_link.h: IFLA_MACVLAN_*, enum macvlan_mode
 IFLA_MACVLAN_MODE = 1

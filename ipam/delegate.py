@@ -39,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cni_core.address import Cidr
     from cni_core.request import Request
 
 _SECONDS = 60.0  # more than a DHCP server needs
@@ -70,6 +71,11 @@ def gc(request: Request) -> None:
 
 def status(request: Request) -> None:
     _execute(request, "STATUS")
+
+
+def subnets(request: Request) -> list[Cidr]:
+    """The plugin's own configuration is for the plugin alone to read."""
+    return []
 
 
 def _execute(request: Request, command: str) -> bytes:

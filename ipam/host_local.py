@@ -83,6 +83,10 @@ def status(request: Request) -> None:
                 raise _exhausted(part)
 
 
+def subnets(request: Request) -> list[Cidr]:
+    return [part.subnet for one in range_sets(request) for part in one.ranges]
+
+
 def _lease(
     request: Request,
     store: Store,

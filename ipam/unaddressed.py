@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cni_core.address import Cidr
     from cni_core.request import Request
 
 
@@ -29,3 +30,7 @@ def gc(request: Request) -> None:
 
 def status(request: Request) -> None:
     pass
+
+
+def subnets(request: Request) -> list[Cidr]:
+    return []

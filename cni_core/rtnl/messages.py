@@ -37,6 +37,7 @@ RTM_GETLINK = 18
 RTM_NEWADDR = 20
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
 RTM_GETROUTE = 26
 RTNLGRP_IPV6_IFADDR = 9
 RT_TABLE_MAIN = 254
@@ -384,10 +385,10 @@ class Route:
 
     dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
     the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
-    links it leads to (several for a multipath route).
+    links it leads to (several for a multipath route); protocol: who made it (RTPROT_*).
     """
 
-    __slots__ = ("advmss", "dst", "gateway", "links", "mtu", "priority", "scope", "table", "type")
+    __slots__ = ("advmss", "dst", "gateway", "links", "mtu", "priority", "protocol", "scope", "table", "type")
 
     def __init__(
         self,
@@ -401,6 +402,7 @@ class Route:
         table: int | None = None,
         scope: int | None = None,
         type: int = RTN_UNICAST,
+        protocol: int = RTPROT_BOOT,
     ) -> None:
         self.dst = dst
         self.gateway = gateway
@@ -411,11 +413,12 @@ class Route:
         self.table = table
         self.scope = scope
         self.type = type
+        self.protocol = protocol
 
     @classmethod
     def decode(cls, body: bytes) -> Route | None:
         """None for a route of another family than IPv4 and IPv6."""
-        family, length, _, _, table, _, scope, type_, _ = _header(_RTMSG, body)
+        family, length, _, _, table, protocol, scope, type_, _ = _header(_RTMSG, body)
         if family not in (AF_INET, AF_INET6):
             return None
         found = attributes(body, _RTMSG.size)
@@ -441,17 +444,28 @@ class Route:
             table=_number(found[RTA_TABLE]) if RTA_TABLE in found else table,
             scope=scope,
             type=type_,
+            protocol=protocol,
         )
 
     def __str__(self) -> str:
         return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
 
 
-def new_route(route: Route) -> Message:
-    """RTM_NEWROUTE; beside others to the same destination rather than in their place, as Go's plugins (ECMP)."""
+def new_route(route: Route, *, beside: bool = True) -> Message:
+    """RTM_NEWROUTE; beside others to the same destination (ECMP, as Go's plugins), or (not beside) only if none is."""
+    flags = NLM_F_CREATE | (NLM_F_APPEND if beside else NLM_F_EXCL)
+    return Message(RTM_NEWROUTE, flags, _route_body(route), f"add route {route}")
+
+
+def del_route(route: Route) -> Message:
+    """RTM_DELROUTE of the route that has all of this one's values."""
+    return Message(RTM_DELROUTE, 0, _route_body(route), f"delete route {route}")
+
+
+def _route_body(route: Route) -> bytes:
     default_scope = RT_SCOPE_UNIVERSE if route.gateway or route.dst.family == AF_INET6 else RT_SCOPE_LINK
     scope = default_scope if route.scope is None else route.scope
-    body = _RTMSG.pack(route.dst.family, route.dst.length, 0, 0, 0, RTPROT_BOOT, scope, route.type, 0)
+    body = _RTMSG.pack(route.dst.family, route.dst.length, 0, 0, 0, route.protocol, scope, route.type, 0)
     body += attribute(RTA_DST, route.dst.address.packed) + u32(RTA_OIF, route.links[0])
     # The header has eight bits for the table, RTA_TABLE has 32.
     body += u32(RTA_TABLE, route.table or RT_TABLE_MAIN)
@@ -464,7 +478,7 @@ def new_route(route: Route) -> Message:
     )
     if metrics:
         body += attribute(RTA_METRICS | NLA_F_NESTED, metrics)
-    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, body, f"add route {route}")
+    return body
 
 
 def get_routes(family: int) -> Message:

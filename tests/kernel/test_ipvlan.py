@@ -151,3 +151,68 @@ def test_gc_forgets_the_attachments_that_are_not_valid(lan: Lan) -> None:
     valid = [{"containerID": "one", "ifname": "eth0"}]
     lan.ipvlan.call("GC", None, config | {"cni.dev/valid-attachments": valid}).succeeded()
     assert [path.rpartition("/")[2] for path in records() if "attachments/" in path] == ["one:eth0"]
+
+
+def previous(*interfaces: dict[str, str], **keys: Any) -> dict[str, Any]:
+    """The result of a plugin before in the chain."""
+    return {"prevResult": {"cniVersion": "1.0.0", "interfaces": list(interfaces), **keys}}
+
+
+def test_in_a_chain_parent_and_addresses_are_those_of_prevresult(lan: Lan) -> None:
+    pod = lan.container("pod")
+    before = previous(
+        {"name": "eth0"},
+        ips=[{"address": "10.1.0.40/24", "gateway": "10.1.0.1", "interface": 0}],
+        routes=[{"dst": "0.0.0.0/0"}],
+        dns={"nameservers": ["10.1.0.1"]},
+    )
+    config = ipvlan(lan, master=None, ipam={}, **before)
+    result = lan.ipvlan.add(pod, config).result
+    assert [(item["name"], item.get("sandbox")) for item in result["interfaces"]] == [
+        ("eth0", None),
+        ("eth0", pod.netns),
+    ]
+    assert result["ips"] == [{"address": "10.1.0.40/24", "gateway": "10.1.0.1", "interface": 1}]
+    assert (result["routes"], result["dns"]) == ([{"dst": "0.0.0.0/0"}], {"nameservers": ["10.1.0.1"]})
+    assert addresses(pod) == ["10.1.0.40/24"]
+    (default,) = pod.ip_json("route show default")
+    assert default["gateway"] == "10.1.0.1"
+    assert pod.ping("10.1.0.1")
+    lan.ipvlan.check(pod, config, result).succeeded()
+    lan.ipvlan.delete(pod, config | {"prevResult": result}).succeeded()
+    assert links(pod) == []
+
+
+def test_in_a_chain_an_interface_of_the_container_is_the_parent_and_addresses_it_has_stay_its(lan: Lan) -> None:
+    pod = lan.host("pod")
+    assert lan.macvlan.add(pod, lan.config(name="below"), CNI_IFNAME="net1").status == 0
+    below = {"name": "net1", "sandbox": pod.netns}
+    before = previous(below, ips=[{"address": "10.1.0.2/24", "interface": 0}])
+    config = ipvlan(lan, master=None, ipam=None, **before)
+    result = lan.ipvlan.add(pod, config).result
+    assert pod.ip_json("link show dev eth0")[0]["link"] == "net1"
+    assert (addresses(pod), result["ips"]) == ([], [{"address": "10.1.0.2/24", "interface": 0}])
+    lan.ipvlan.check(pod, config, result).succeeded()
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "told"),
+    [
+        ([{"name": "a"}, {"name": "b"}], "prevResult has no single interface to take: 'a', 'b'"),
+        ([{"name": "a/b"}], "prevResult has no single interface to take: 'a/b'"),
+        ([{"name": "nowhere"}], "master: there is no link named nowhere"),
+    ],
+)
+def test_in_a_chain_without_a_parent_to_take_the_error_says_so(
+    lan: Lan, interfaces: list[dict[str, str]], told: str
+) -> None:
+    error = lan.ipvlan.add(lan.host("pod"), ipvlan(lan, master=None, **previous(*interfaces))).error
+    assert (error["code"], told in error["msg"]) == (7, True), error
+
+
+def test_a_chain_without_interfaces_leaves_the_default_routes_link(lan: Lan) -> None:
+    lan.node.address("eth0", "10.1.0.7/24")
+    lan.node.ip("route add default via 10.1.0.1")
+    pod = lan.host("pod")
+    assert lan.ipvlan.add(pod, ipvlan(lan, master=None, **previous())).status == 0
+    assert addresses(pod) == ["10.1.0.2/24"]

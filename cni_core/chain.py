@@ -1,0 +1,54 @@
+"""ipvlan behind other plugins of a chain: what its configuration leaves out, it takes from their result, as Go's does.
+
+Those make the host's link and choose the addresses (a cloud's plugin with its secondary network cards, for one), and
+ipvlan brings the container onto it.
+"""
+
+from __future__ import annotations
+
+from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.result import Result
+from cni_core.schema.formats import is_interface_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cni_core.request import Request
+
+
+def with_parent(request: Request, result: Result) -> dict[str, Any]:
+    """The configuration; where it names no parent, with the one interface of prevResult that is not ours.
+
+    Of several, the one on the host. CniError INVALID_CONFIG where that is none or more.
+    """
+    config = request.config
+    if config.get("master") or config.get("internal"):
+        return config
+    others = [item for item in result.interfaces if (item.name, item.sandbox) != (request.ifname, request.netns)]
+    if not others:
+        return config
+    found = [item for item in others if not item.sandbox] or others
+    if len(found) > 1 or not is_interface_name(found[0].name):
+        raise CniError(
+            INVALID_CONFIG,
+            "master: none is given, and prevResult has no single interface to take: "
+            + ", ".join(repr(item.name) for item in found),
+            'Name the parent in the configuration, as in "master": "eth0".',
+        )
+    return config | {"master": found[0].name, "linkInContainer": bool(found[0].sandbox)}
+
+
+def take_addresses(result: Result) -> Result:
+    """Takes from a result the addresses that no interface in a container has yet, and with them its routes."""
+    count = len(result.interfaces)
+    taken = [
+        ip
+        for ip in result.ips
+        if ip.interface is None or not (ip.interface < count and result.interfaces[ip.interface].sandbox)
+    ]
+    if not taken:
+        return Result()
+    result.ips = [ip for ip in result.ips if ip not in taken]
+    routes, result.routes = result.routes, []
+    return Result(ips=taken, routes=routes, dns=result.dns)
