@@ -28,19 +28,19 @@ except ImportError:  # the second tier: os.setns came with Python 3.12, and the 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 
-_OWN = "/proc/thread-self/ns/net"
+OWN = "/proc/thread-self/ns/net"
 
 
 class Sandbox:
-    """The container's network namespace, held open by a descriptor (fd) from entry to exit of a with block.
+    """A container's network namespace, or (OWN) our own, held open by a descriptor (fd) to the end of a with block.
 
     Raises CniError: UNKNOWN_CONTAINER where nothing is at the path, INVALID_ENVIRONMENT where something else than
-    another network namespace is.
+    another network namespace is. own: it is not a container's that is asked for, but OWN.
     """
 
     __slots__ = ("fd", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, own: bool = False) -> None:
         self.path = path
         try:
             # O_NONBLOCK: opening a FIFO would else wait for its writer.
@@ -54,7 +54,8 @@ class Sandbox:
         except OSError as error:
             raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {path}: {strerror(error)}") from None
         try:
-            self._refuse_what_is_no_container()
+            if not own:
+                self._refuse_what_is_no_container()
         except BaseException:
             close(self.fd)
             raise
@@ -66,7 +67,7 @@ class Sandbox:
             kind = 0
         if kind != CLONE_NEWNET:
             raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {self.path} is not a network namespace")
-        if _same(fstat(self.fd), stat(_OWN)):
+        if _same(fstat(self.fd), stat(OWN)):
             raise CniError(
                 INVALID_ENVIRONMENT,
                 f"CNI_NETNS: {self.path} is the host's own network namespace, not a container's",
@@ -93,7 +94,7 @@ class Entered:
         self._sandbox = sandbox
 
     def __enter__(self) -> None:
-        self._home = open_fd(_OWN, O_RDONLY | O_CLOEXEC)
+        self._home = open_fd(OWN, O_RDONLY | O_CLOEXEC)
         try:
             setns(self._sandbox.fd)
         except BaseException:

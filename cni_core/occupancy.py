@@ -7,12 +7,12 @@ holds for all of a parent's children, whom the kernel would switch without a wor
 from __future__ import annotations
 
 from errno import EBUSY, EINVAL
-from posix import O_CLOEXEC, O_RDONLY, close, fstat, listdir, open as open_fd, stat
+from posix import close, fstat, listdir, stat
 
 from cni_core import parent as parents
 from cni_core.errors import PARENT_UNUSABLE, CniError
 from cni_core.link import temporary_name
-from cni_core.netns import Sandbox
+from cni_core.netns import OWN, Sandbox
 from cni_core.registry import Registry, attachment, is_route
 from cni_core.rtnl.messages import del_link, del_route, new_link, u16, u32
 from cni_core.rtnl.socket import KernelError, Rtnl
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # IFLA_MACVLAN_MODE bridge; IFLA_IPVLAN_MODE l2, which harms nobody if there is no ipvlan, as the first has shown).
 _PROBES = (("macvlan", u32(1, 4)), ("ipvlan", u16(1, 0)))
 _OF_PASSTHRU_TOO = (EBUSY, EINVAL)
-_OWN = "/proc/thread-self/ns/net"
 
 
 def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside: Rtnl) -> tuple[Link, int]:
@@ -127,27 +126,40 @@ def _remove_orphan(request: Request, registry: Registry) -> None:
 def _remove_unused(request: Request, registry: Registry, key: str) -> None:
     """Removes the parent if it is ours and nothing of anybody's is on it; then likewise the one below."""
     namespace, _, index = key.partition(".")
-    with Rtnl() as host:
-        while index != "0" and _own_namespace() == namespace and not registry.use(key):
-            parent = host.link(index=int(index))
-            if not parent or not parents.is_ours(parent) or _carries_anything(request, parent, host):
+    home = _home(request, namespace)
+    if not home:
+        return
+    with home, home.rtnl() as rtnl:
+        while index != "0" and not registry.use(key):
+            parent = rtnl.link(index=int(index))
+            if not parent or not parents.is_ours(parent) or _carries_anything(request, parent, home, rtnl):
                 return
-            index = str(parents.remove(parent.index, host))
+            index = str(parents.remove(parent.index, rtnl))
             key = f"{namespace}.{index}"
 
 
-def _carries_anything(request: Request, parent: Link, host: Rtnl) -> bool:
-    if any(link.parent == parent.index and link.parent_nsid is None for link in host.links()):
-        return True
-    own = open_fd(_OWN, O_RDONLY | O_CLOEXEC)
+def _home(request: Request, namespace: str) -> Sandbox | None:
+    """The namespace of that inode, if it is our own or the container's; None for one that is gone."""
+    if namespace == _own_namespace():
+        return Sandbox(OWN, own=True)
     try:
-        probe = _Probe(request, parent, host, own, host)
-        if not (probe.makes("macvlan") and probe.makes("ipvlan")):
-            return True
-    finally:
-        close(own)
-    # A VLAN on it, which hinders neither.
-    return any(True for _ in _children(parent.index))
+        sandbox = Sandbox(request.netns)
+    except CniError:
+        return None
+    if str(fstat(sandbox.fd).st_ino) == namespace:
+        return sandbox
+    close(sandbox.fd)
+    return None
+
+
+def _carries_anything(request: Request, parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:
+    if any(link.parent == parent.index and link.parent_nsid is None for link in rtnl.links()):
+        return True
+    probe = _Probe(request, parent, rtnl, home.fd, rtnl)
+    if not (probe.makes("macvlan") and probe.makes("ipvlan")):
+        return True
+    # A VLAN on it hinders neither.
+    return home.path == OWN and any(True for _ in _children(parent.index))
 
 
 def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe: _Probe) -> None:
@@ -208,7 +220,7 @@ def _route_key(parent: int, subnet: Cidr) -> str:
 
 
 def _own_namespace() -> str:
-    return str(stat(_OWN).st_ino)
+    return str(stat(OWN).st_ino)
 
 
 def _children(parent: int) -> Iterator[tuple[Link, Rtnl]]:

@@ -206,6 +206,21 @@ def test_the_link_of_the_default_route_is_the_parent_when_none_is_named(lan: Lan
     lan.macvlan.delete(pod, config).succeeded()
 
 
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_del_works_when_the_default_route_and_the_namespace_are_gone(lan: Lan, kind: str) -> None:
+    lan.node.address("eth0", "10.1.0.7/24")
+    lan.node.ip("route add default via 10.1.0.1")
+    config = lan.config(type=kind, master=None)
+    pod = lan.host("pod")
+    plugin = getattr(lan, kind)
+    assert plugin.add(pod, config).status == 0
+    lan.node.ip("route del default")
+    plugin.delete(pod, config, CNI_NETNS="/run/netns/gone").succeeded()
+    assert leases(lan.data_dir) == {}
+    plugin.delete(pod, config).succeeded()
+    assert links(pod) == []
+
+
 def test_of_a_list_of_parents_the_first_that_exists_is_taken(lan: Lan) -> None:
     pod = lan.host("pod")
     assert lan.macvlan.add(pod, lan.config(master=["ens3", "eth0"])).status == 0

@@ -93,7 +93,14 @@ def test_a_vlan_of_somebody_elses_is_used_and_stays(trunk: Trunk, name: str) -> 
 
 @pytest.mark.parametrize(
     ("stacked", "elsewhere"),
-    [("vlan id 7", False), ("macvlan", False), ("macvlan", True), ("ipvlan", False), ("ipvlan", True)],
+    [
+        ("vlan id 7", False),
+        ("vlan id 7", True),
+        ("macvlan", False),
+        ("macvlan", True),
+        ("ipvlan", False),
+        ("ipvlan", True),
+    ],
 )
 def test_a_vlan_of_ours_stays_while_somebody_elses_link_is_on_it(trunk: Trunk, stacked: str, elsewhere: bool) -> None:
     pod, other = trunk.host("pod"), trunk.host("other")
@@ -120,6 +127,22 @@ def test_two_vlans_of_a_trunk_are_apart_and_may_differ_in_kind(trunk: Trunk) -> 
     assert trunk.ipvlan.add(two, trunk.network(60, type="ipvlan") | subnet).status == 0
     assert one.ping("10.50.0.1")
     assert not two.ping("10.50.0.1", expect=False)
+
+
+def test_two_vlans_reach_each_other_through_a_router(trunk: Trunk) -> None:
+    router = trunk.net.host("router")
+    trunk.net.cable(router, "eth0", trunk.trunk, trunk=(50, 60))
+    pods = {}
+    for number, kind in ((50, "macvlan"), (60, "ipvlan")):
+        router.ip(f"link add link eth0 name eth0.{number} type vlan id {number}")
+        router.address(f"eth0.{number}", f"10.{number}.0.254/24")
+        pods[number] = trunk.container(f"pod{number}")
+        part = {"subnet": f"10.{number}.0.0/24", "rangeStart": f"10.{number}.0.2", "gateway": f"10.{number}.0.254"}
+        config = trunk.network(number, type=kind, ipam=trunk.ipam(ranges=[[part]]))
+        assert getattr(trunk, kind).add(pods[number], config).status == 0
+    assert not pods[50].ping("10.60.0.2", expect=False)
+    router.forward()
+    assert pods[50].ping("10.60.0.2")
 
 
 def test_twenty_at_once_make_one_vlan_and_the_last_to_go_takes_it(trunk: Trunk) -> None:
@@ -178,6 +201,21 @@ def test_a_name_too_long_for_an_interface_gets_a_short_stable_one(trunk: Trunk) 
     for pod in (one, two):
         trunk.macvlan.delete(pod, trunk.network(50, master="quite-long-name")).succeeded()
     assert links(trunk.node) == before
+
+
+def test_a_vlan_made_in_the_containers_namespace_goes_with_its_last_attachment(trunk: Trunk) -> None:
+    pod = trunk.container("pod")
+    trunk.net.cable(pod, "net1", trunk.trunk, trunk=(50,))
+    config = trunk.network(50, master="net1", linkInContainer=True)
+    for ifname in ("eth0", "eth1"):
+        assert trunk.macvlan.add(pod, config, CNI_IFNAME=ifname).status == 0
+    assert links(pod) == ["net1", "net1.50", "eth0", "eth1"]
+    assert pod.ping("10.50.0.1")
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert links(pod) == ["net1", "net1.50", "eth1"]
+    trunk.macvlan.delete(pod, config, CNI_IFNAME="eth1").succeeded()
+    assert links(pod) == ["net1"]
+    assert records() == []
 
 
 @pytest.mark.parametrize("number", [0, 4095, -1, 50.0, "50"])
