@@ -30,6 +30,8 @@ class Story:
 
     def tell(self) -> int:
         self.macvlan()
+        self.trunk()
+        self.l3()
         if self.failures:
             print(f"\n{self.failures} of the steps above failed.")
             return 1
@@ -39,6 +41,7 @@ class Story:
     def macvlan(self) -> None:
         chapter("A node and a router on one switch; two containers that are to join them")
         node, router, switch = self.net.host("node"), self.net.host("router"), self.net.switch("switch")
+        self.node, self.router = node, router
         self.net.cable(node, "eth0", switch)
         self.net.cable(router, "eth0", switch)
         router.address("eth0", "192.168.50.1/24", "fd00:50::1/64")
@@ -46,24 +49,8 @@ class Story:
         say("node and router are network namespaces with a cable to the switch; web and db have a busybox each.")
 
         chapter("The network, as a person writes it to /etc/cni/net.d/lan.conflist")
-        conflist: dict[str, Any] = {
-            "cniVersion": "1.1.0",
-            "name": "lan",
-            "plugins": [
-                {
-                    "type": "macvlan",
-                    "master": "eth0",
-                    "ipam": {
-                        "type": "host-local",
-                        "ranges": [
-                            [{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.100"}],
-                            [{"subnet": "fd00:50::/64"}],
-                        ],
-                        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
-                    },
-                }
-            ],
-        }
+        ranges = [[{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.100"}], [{"subnet": "fd00:50::/64"}]]
+        conflist = network("lan", ranges, ["0.0.0.0/0", "::/0"], type="macvlan", master="eth0")
         show(conflist)
 
         chapter("A container starts: the runtime calls `macvlan` with ADD")
@@ -98,6 +85,60 @@ class Story:
             self.call("DEL", node, container, conflist, prevResult=results[container.name])
             self.expect(f"{container.name} has no link left", len(container.ip_json("link show")) == 1)
 
+    def trunk(self) -> None:
+        chapter("A trunk: the node's eth1 carries VLANs 50 and 60, each with a host of its own")
+        switch = self.net.switch("trunk")
+        self.net.cable(self.node, "eth1", switch, trunk=(50, 60))
+        conflists, containers = {}, {}
+        for vlan, name, keys in ((50, "till", {"type": "macvlan"}), (60, "camera", {"type": "ipvlan"})):
+            peer = self.net.host(f"peer{vlan}")
+            self.net.cable(peer, "eth0", switch, access=vlan)
+            peer.address("eth0", f"10.{vlan}.0.1/24")
+            ranges = [[{"subnet": f"10.{vlan}.0.0/24"}]]
+            conflists[vlan] = network(f"vlan{vlan}", ranges, ["0.0.0.0/0"], **keys, master="eth1", vlan=vlan)
+            containers[vlan] = self.net.container(name)
+        till, camera = containers[50], containers[60]
+        say('macvlan for VLAN 50, ipvlan for 60: "vlan" is all that a network on a trunk says more.')
+        show(conflists[50])
+        for vlan in (50, 60):
+            self.call("ADD", self.node, containers[vlan], conflists[vlan])
+        say("The node had neither sub-interface; the plugins made them:")
+        links(self.node)
+        self.ping(till, "its VLAN's host", "10.50.0.1")
+        self.ping(camera, "its VLAN's host", "10.60.0.1")
+        self.expect("the VLANs do not reach each other", not till.ping("10.60.0.2", expect=False))
+        for vlan in (50, 60):
+            self.call("DEL", self.node, containers[vlan], conflists[vlan])
+        say("With the last container of each, its sub-interface went:")
+        links(self.node)
+
+    def l3(self) -> None:
+        chapter("L3: two subnets behind the node's own address, without broadcast or gateway")
+        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
+        conflists, containers = {}, {}
+        for number, name in ((1, "blue"), (2, "green")):
+            ranges = [[{"subnet": f"10.8.{number}.0/24"}], [{"subnet": f"fd00:8:{number}::/64"}]]
+            keys = {"type": "ipvlan", "mode": "l3", "master": "eth0"}
+            conflists[name] = network(name, ranges, ["0.0.0.0/0", "::/0"], **keys)
+            containers[name] = self.net.container(name)
+            self.call("ADD", self.node, containers[name], conflists[name])
+        blue, green = containers["blue"], containers["green"]
+        show(conflists["blue"])
+        say("On the node, a route to each subnet for as long as a container needs it; in blue, no next hop:")
+        for host, which in ((self.node, "proto 193"), (blue, "default")):
+            for family in (4, 6):
+                for route in host.ip_json(f"-{family} route show {which}"):
+                    print(f"    {host.name:8} {route['dst']} dev {route['dev']}", flush=True)
+        self.ping(blue, "green", "10.8.2.2")
+        self.ping(green, "blue", "fd00:8:1::2")
+        say("The router is told the way: ip route add 10.8.1.0/24 via 192.168.50.7")
+        self.router.ip("route add 10.8.1.0/24 via 192.168.50.7")
+        self.ping(self.router, "blue", "10.8.1.2")
+        self.ping(blue, "the router", "192.168.50.1")
+        for name, container in containers.items():
+            self.call("DEL", self.node, container, conflists[name])
+        self.expect("no route of ours is left on the node", not self.node.ip_json("route show proto 193"))
+
     # The steps
 
     def call(
@@ -128,12 +169,18 @@ class Story:
         document: dict[str, Any] = json.loads(done.stdout or b"{}")
         return document
 
-    def ping(self, source: Container, what: str, address: str) -> None:
+    def ping(self, source: Host, what: str, address: str) -> None:
         self.expect(f"{source.name} reaches {what}, {address}", source.ping(address, deadline=0))
 
     def expect(self, what: str, ok: bool) -> None:
         self.failures += not ok
         print(f"  {'✓' if ok else '✗'} {what}", flush=True)
+
+
+def network(name: str, ranges: list[list[dict[str, str]]], routes: list[str], **keys: Any) -> dict[str, Any]:
+    """A conflist of one plugin, with host-local."""
+    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": route} for route in routes]}
+    return {"cniVersion": "1.1.0", "name": name, "plugins": [{**keys, "ipam": ipam}]}
 
 
 def chapter(title: str) -> None:

@@ -219,6 +219,21 @@ def routes(draw: st.DrawFn) -> Route:
     )
 
 
+@given(routes(), st.integers(0, 255))
+def test_a_route_alone_and_one_deleted_are_the_same_with_other_words(route: Route, protocol: int) -> None:
+    route.protocol = protocol
+    body = messages.new_route(route).body
+    only_new = pyroute2.netlink.NLM_F_CREATE | pyroute2.netlink.NLM_F_EXCL
+    for message, kind, flags in (
+        (messages.new_route(route, beside=False), "RTM_NEWROUTE", only_new),
+        (messages.del_route(route), "RTM_DELROUTE", 0),
+    ):
+        assert (message.body, message.flags) == (body, flags)
+        read = read_by_pyroute2(message, rtmsg.rtmsg)
+        assert read["header"]["type"] == getattr(pyroute2.netlink.rtnl, kind)
+        assert read["proto"] == protocol
+
+
 @given(routes())
 @example(Route(Cidr.parse("0.0.0.0/0"), Address.parse("0.0.0.0"), [1], table=0, scope=0))
 @example(Route(Cidr.parse("10.0.0.0/8"), None, [1], table=0, scope=0))
@@ -365,8 +380,10 @@ def test_an_address_reads_as_pyroute2_wrote_it(
     assert address.tentative == bool(told & ifaddrmsg.IFA_F_TENTATIVE and not address.duplicate)
 
 
-@given(routes(), st.integers(0, 255), st.integers(0, 255), st.lists(indices, max_size=3))
-def test_a_route_reads_as_pyroute2_wrote_it(route: Route, short_table: int, kind: int, hops: list[int]) -> None:
+@given(routes(), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.lists(indices, max_size=3))
+def test_a_route_reads_as_pyroute2_wrote_it(
+    route: Route, short_table: int, kind: int, protocol: int, hops: list[int]
+) -> None:
     metrics = [("RTAX_MTU", route.mtu), ("RTAX_ADVMSS", route.advmss)]
     gateway = [("RTA_GATEWAY", str(route.gateway))] if route.gateway else []
     attrs = [
@@ -386,13 +403,14 @@ def test_a_route_reads_as_pyroute2_wrote_it(route: Route, short_table: int, kind
         table=short_table,
         scope=route.scope or 0,
         type=kind,
+        proto=protocol,
     )
     read = Route.decode(reply(datagram).body)
     assert read
     assert (read.dst, read.gateway, read.links) == (route.dst, route.gateway, route.links + hops)
     assert (read.mtu, read.advmss, read.priority) == (route.mtu, route.advmss, route.priority)
     assert read.table == (short_table if route.table is None else route.table)
-    assert (read.scope, read.type) == (route.scope or 0, kind)
+    assert (read.scope, read.type, read.protocol) == (route.scope or 0, kind, protocol)
     assert str(read) == f"{route.dst}" + (f" via {route.gateway}" if route.gateway else "")
 
 
