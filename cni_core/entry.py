@@ -62,11 +62,8 @@ def main(plugins: Mapping[str, Callable[[], Plugin]]) -> NoReturn:
     called = sys.argv[0].rpartition("/")[2]
     name = called if called in plugins else next(iter(plugins))
     if b"CNI_COMMAND" in process_environ:
-        status, stdout = _call_with_stdin(plugins[name])
-    else:
-        status, stdout = _called_by_hand(name, plugins[name])
-    written = _write(1, stdout)
-    _exit(status if written else 1)
+        _exit(_called_by_runtime(plugins[name]))
+    _exit(_called_by_hand(name, plugins[name]))
 
 
 def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
@@ -154,22 +151,35 @@ def _error_version(stdin: bytes) -> str:
         return LATEST
 
 
-def _call_with_stdin(plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
+def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
+    """The exit status."""
     try:
         stdin = _read_all(0)
     except OSError as error:
-        return _failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b"")
+        return _told(_failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b""))
     try:
-        return call(process_environ, stdin, plugin)
+        answer = call(process_environ, stdin, plugin)
+        status = _told(answer)
+        if status != answer[0] and process_environ[b"CNI_COMMAND"] == b"ADD":
+            # Nobody learns of the attachment.
+            process_environ[b"CNI_COMMAND"] = b"DEL"
+            call(process_environ, stdin, plugin)
+        return status
     except ModuleNotFoundError as missing:
-        return _failure(second_tier.begin_anew(str(missing), stdin), stdin)
+        return _told(_failure(second_tier.begin_anew(str(missing), stdin), stdin))
 
 
-def _called_by_hand(name: str, plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
+def _called_by_hand(name: str, plugin: Callable[[], Plugin]) -> int:
     if not second_tier.IS_THIS:
-        return _failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b"")
+        return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b""))
     _write(2, usage(name).encode())
-    return call(process_environ, b"", plugin)
+    return _told(call(process_environ, b"", plugin))
+
+
+def _told(answer: tuple[int, bytes]) -> int:
+    """Writes the answer to stdout. The exit status: 1, too, where it cannot be written."""
+    status, stdout = answer
+    return status if _write(1, stdout) else 1
 
 
 def _read_all(fd: int) -> bytes:

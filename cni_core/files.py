@@ -157,6 +157,10 @@ class Directory:
         except OSError as error:
             raise self._unusable(error) from None
 
+    def remove_unfinished(self) -> None:
+        """What a create left that was killed: nobody else may be creating now."""
+        self.remove(_NEW)
+
     def names(self) -> list[str]:
         try:
             return listdir(self.fd)

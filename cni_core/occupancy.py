@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # IFLA_MACVLAN_MODE bridge; IFLA_IPVLAN_MODE l2, which harms nobody if there is no ipvlan, as the first has shown).
 _PROBES = (("macvlan", u32(1, 4)), ("ipvlan", u16(1, 0)))
 _OF_PASSTHRU_TOO = (EBUSY, EINVAL)
+_PROBE = parents.short_name("cni", "probe")  # beside the parent; in a container it has the name that a DEL looks for
 
 
 def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside: Rtnl) -> tuple[Link, int]:
@@ -42,7 +43,7 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
         parent = parents.find(request.config, host, create=True)
         key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         try:
-            probe = _Probe(request, parent, host, sandbox.fd, inside)
+            probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
             _settle_use(registry, key, kind, kind.use(request.config), probe)
             return parent, registry.join(request, key, kind.use(request.config))
         except BaseException:
@@ -132,7 +133,7 @@ def _remove_unused(request: Request, registry: Registry, key: str) -> None:
     with home, home.rtnl() as rtnl:
         while index != "0" and not registry.use(key):
             parent = rtnl.link(index=int(index))
-            if not parent or not parents.is_ours(parent) or _carries_anything(request, parent, home, rtnl):
+            if not parent or not parents.is_ours(parent) or _carries_anything(parent, home, rtnl):
                 return
             index = str(parents.remove(parent.index, rtnl))
             key = f"{namespace}.{index}"
@@ -152,10 +153,11 @@ def _home(request: Request, namespace: str) -> Sandbox | None:
     return None
 
 
-def _carries_anything(request: Request, parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:
+def _carries_anything(parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:
+    probe = _Probe(_PROBE, parent, rtnl, home.fd, rtnl)
+    probe.clear()
     if any(link.parent == parent.index and link.parent_nsid is None for link in rtnl.links()):
         return True
-    probe = _Probe(request, parent, rtnl, home.fd, rtnl)
     if not (probe.makes("macvlan") and probe.makes("ipvlan")):
         return True
     # A VLAN on it hinders neither.
@@ -180,21 +182,19 @@ def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe
 
 
 class _Probe:
-    """Asks the kernel what a parent may carry: by a link made in the container, which goes at once."""
+    """Asks the kernel what a parent may carry: by a link that goes at once."""
 
-    def __init__(self, request: Request, parent: Link, host: Rtnl, netns: int, inside: Rtnl) -> None:
+    def __init__(self, name: str, parent: Link, host: Rtnl, netns: int, inside: Rtnl) -> None:
         """The links are made in the namespace of the descriptor netns, whose socket inside is."""
         self.parent = parent
-        self._name = temporary_name(request)
+        self._name = name
         self._host = host
         self._netns = netns
         self._inside = inside
 
     def makes(self, kind: str) -> bool:
         """Whether a link of the kind can be made; ask for macvlan first: an ipvlan switches others of its kind."""
-        left = self._inside.link(self._name)
-        if left:  # a killed ADD's
-            self._inside.execute(del_link(left.index))
+        self.clear()
         data, mtu = dict(_PROBES)[kind], self.parent.mtu
         message = new_link(self._name, kind, data, parent=self.parent.index, netns=self._netns, mtu=mtu, mac=b"")
         try:
@@ -203,10 +203,14 @@ class _Probe:
             if error.errno in _OF_PASSTHRU_TOO:
                 return False
             raise
-        made = self._inside.link(self._name)
-        if made:
-            self._inside.execute(del_link(made.index))
+        self.clear()
         return True
+
+    def clear(self) -> None:
+        """Removes the link; it may also be one of a call that was killed."""
+        link = self._inside.link(self._name)
+        if link:
+            self._inside.execute(del_link(link.index))
 
 
 def _key(index: int, sandbox: Sandbox | None) -> str:

@@ -142,7 +142,8 @@ class Store:
         return f"{self._files.changed} {self._files.read(f'{_LAST}0')}"
 
     def reindex(self) -> None:
-        """Reads every lease once; a blank one, which nobody is writing while we hold the lock, is removed."""
+        """Reads every lease once; what a crash left, blank or without its name yet, is removed: the lock is ours."""
+        self._files.remove_unfinished()
         leases: dict[Attachment, list[Address]] = {}
         for address in self._addresses():
             text = self._files.read(str(address))

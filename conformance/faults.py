@@ -1,0 +1,249 @@
+"""Kills a plugin, or fails its system calls, at every point where it talks to the kernel or the disk, each in turn.
+
+strace does both, so the product needs no hook for it. A kill changes nothing for who comes later but between two calls
+that change something; so those are the points of kills, and every call that can fail is one of errors.
+
+As a program inside the lab: python3 -m conformance.faults DIRECTORY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from signal import SIGKILL
+from typing import Any, NamedTuple
+
+from conformance.lab.topology import Host, Topology
+
+RECORDS = "/run/cni-vlan"
+ERRORS = ("ENOSPC", "EIO", "ENOBUFS", "EPERM", "EBUSY", "ENODEV")
+CHANGES = ("sendto", "write", "linkat", "unlinkat", "mkdir", "rmdir", "openat")
+FALLIBLE = (
+    *CHANGES,
+    "read",
+    "recvmsg",
+    "flock",
+    "setns",
+    "socket",
+    "bind",
+    "setsockopt",
+    "ioctl",
+    "getdents64",
+    "poll",
+)
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {"type": "macvlan", "master": "eth0"},
+    "trunk": {"type": "macvlan", "master": "eth0", "vlan": 50},
+    "l3": {"type": "ipvlan", "mode": "l3", "master": "eth0"},
+    "internal": {"type": "ipvlan", "internal": True},
+}
+COMMANDS = ("ADD", "DEL", "GC")
+
+
+class Point(NamedTuple):
+    """The nth call (from 1) of a system call in a process."""
+
+    call: str
+    number: int
+
+
+class Broken(Exception):
+    """What a fault left behind, or an answer that is none."""
+
+
+class Harness:
+    """A node with one pod, and the plugins of a directory to be broken there."""
+
+    def __init__(self, net: Topology, directory: str, network: str) -> None:
+        self.node, self.pod, beyond = net.host("node"), net.host("pod"), net.host("beyond")
+        net.cable(self.node, "eth0", beyond, "eth0")
+        self.directory = directory
+        self.data_dir = tempfile.mkdtemp(dir="/run")
+        shutil.rmtree(RECORDS, ignore_errors=True)
+        ipam = {"type": "host-local", "dataDir": self.data_dir, "ranges": [[{"subnet": "10.9.0.0/24"}]]}
+        self.config = {"cniVersion": "1.1.0", "name": network, "ipam": ipam, **NETWORKS[network]}
+        # Directories are made by the first attachment, and stay.
+        self._succeed("ADD")
+        self._succeed("DEL")
+        self.clean = self.state()
+
+    def points(self, command: str, calls: Sequence[str], *, changes: bool) -> list[Point]:
+        """Every call of those kinds from the reading of stdin on; with changes only those that change something."""
+        with self._in_turn(command), tempfile.NamedTemporaryFile("r", dir="/run") as log:
+            status, stdout = self._call(command, "-o", log.name, "-e", f"trace={','.join(calls)},read")
+            lines = log.read().splitlines()
+        if status:
+            raise Broken(f"{command} failed without any fault: {stdout!r}")
+        found, counts, begun = [], Counter[str](), False
+        for line in lines:
+            match = re.match(r"\d+ +(\w+)\((.*)", line)
+            if not match:
+                continue
+            call, rest = match.groups()
+            counts[call] += 1
+            begun = begun or (call == "read" and rest.startswith("0,"))
+            changing = " = -1 E" not in rest and (call != "openat" or "O_CREAT" in rest)
+            if begun and call in calls and (changing or not changes):
+                found.append(Point(call, counts[call]))
+        return found
+
+    def kill(self, command: str, point: Point) -> None:
+        """Raises Broken unless a call that was killed at the point can be taken back, and another works after it."""
+        with self._in_turn(command):
+            status, _ = self._call(command, *_inject(point, "signal=KILL"))
+            if status != -SIGKILL:
+                raise Broken(f"{command} was not killed: exit status {status}")
+
+    def fail(self, command: str, point: Point, error: str) -> None:
+        """The same of a system call that fails; and an ADD that fails takes back itself what it did."""
+        with self._in_turn(command):
+            status, stdout = self._call(command, *_inject(point, f"error={error}"))
+            if status and not (point.call == "write" and not stdout):  # who cannot write to stdout has told nobody
+                _expect_error(status, stdout)
+            if status and command == "ADD":
+                self._expect_clean("the failed ADD")
+
+    @contextmanager
+    def _in_turn(self, command: str) -> Iterator[None]:
+        """Makes what a command needs, and afterwards good what a fault in it left; Broken if that cannot be done."""
+        if command != "ADD":
+            self._succeed("ADD")
+        if command == "GC":
+            self.pod.ip("link del eth0")  # as with its namespace
+        yield
+        again = "GC" if command == "GC" else "DEL"
+        self._succeed(again)
+        self._expect_clean(again)
+        self._succeed("ADD")
+        self._succeed("DEL")
+        self._expect_clean("the next ADD and DEL")
+
+    def state(self) -> dict[str, list[str]]:
+        """All that a call may leave behind."""
+        return {
+            "links of the node": links(self.node),
+            "links of the pod": links(self.pod),
+            "routes of the node": routes(self.node),
+            "leases": files(self.data_dir),
+            "records": files(RECORDS),
+        }
+
+    def _expect_clean(self, what: str) -> None:
+        for name, found in self.state().items():
+            if found != self.clean[name]:
+                raise Broken(f"{what} left {name}: {found}, which were {self.clean[name]}")
+
+    def _succeed(self, command: str) -> None:
+        status, stdout = self._call(command)
+        if status:
+            raise Broken(f"{command} failed: {stdout!r}")
+
+    def _call(self, command: str, *strace: str) -> tuple[int, bytes]:
+        """Exit status (minus the signal) and stdout; with options, under strace."""
+        environment = {"CNI_COMMAND": command, "CNI_PATH": self.directory}
+        config = self.config
+        if command == "GC":
+            config = config | {"cni.dev/valid-attachments": []}
+        else:
+            environment |= {"CNI_CONTAINERID": "pod", "CNI_NETNS": self.pod.netns, "CNI_IFNAME": "eth0"}
+        argv = [f"{self.directory}/{config['type']}"]
+        if strace:
+            argv = ["strace", "-f", "-qq", *strace, *argv]
+        done = self.node.run(argv, input=json.dumps(config).encode(), env=environment, check=False)
+        return done.returncode, done.stdout
+
+
+def links(host: Host) -> list[str]:
+    with host.inside(), open("/proc/thread-self/net/dev", encoding="ascii") as devices:
+        return sorted(line.partition(":")[0].strip() for line in devices.readlines()[2:])
+
+
+def routes(host: Host) -> list[str]:
+    """But for the kernel's own, which come and go with addresses."""
+    found = [route for family in (4, 6) for route in host.ip_json(f"-{family} route show")]
+    return [f"{route['dst']} dev {route['dev']}" for route in found if route["protocol"] != "kernel"]
+
+
+def files(directory: str) -> list[str]:
+    """Those that tell of an attachment: locks, and what is the same whoever comes next, stay."""
+    return sorted(
+        os.path.join(where, name)
+        for where, _, names in os.walk(directory)
+        for name in names
+        if name not in ("lock", "state") and not name.startswith("last_reserved_ip.")
+    )
+
+
+def _inject(point: Point, what: str) -> list[str]:
+    return ["-o", "/dev/null", "-e", f"inject={point.call}:{what}:when={point.number}"]
+
+
+def _expect_error(status: int, stdout: bytes) -> None:
+    try:
+        document = json.loads(stdout)
+    except ValueError:
+        document = None
+    if (
+        status != 1
+        or not isinstance(document, dict)
+        or not {"code", "msg"} <= document.keys()
+        or document["code"] == 100
+    ):
+        raise Broken(f"exit status {status} without a CNI error: {stdout!r}")
+
+
+def faults(directory: str, network: str, command: str, errors: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Tries every one, and yields each with what it broke, in words: empty where all was made good."""
+    with Topology() as net:
+        harness = Harness(net, directory, network)
+        todo = [(point, "") for point in harness.points(command, CHANGES, changes=True)]
+        if errors:
+            fallible = harness.points(command, FALLIBLE, changes=False)
+            todo += [(point, error) for error in errors for point in fallible]
+    while todo:
+        with Topology() as net:  # anew after one that left something behind
+            harness = Harness(net, directory, network)
+            broken = ""
+            while todo and not broken:
+                point, error = todo.pop(0)
+                try:
+                    harness.fail(command, point, error) if error else harness.kill(command, point)
+                except Broken as failure:
+                    broken = str(failure)
+                yield f"{error or 'SIGKILL'} at {point.call} {point.number}", broken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m conformance.faults", description="Faults at every point of a call."
+    )
+    parser.add_argument("directory", help="of the plugins")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--commands", nargs="*", default=COMMANDS, choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("--errors", nargs="*", default=ERRORS, metavar="ERROR", help=f"default: {' '.join(ERRORS)}")
+    options = parser.parse_args()
+    failures = 0
+    for network in options.networks:
+        for command in options.commands:
+            tried = Counter[str]()
+            for fault, broken in faults(options.directory, network, command, options.errors):
+                tried[fault.partition(" ")[0]] += 1
+                if broken:
+                    failures += 1
+                    print(f"✗ {network} {command}, {fault}: {broken}", flush=True)
+            print(f"{network} {command}: {', '.join(f'{n} × {what}' for what, n in tried.items())}", flush=True)
+    print(f"{failures} faults left something behind" if failures else "every fault was made good")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
