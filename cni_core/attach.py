@@ -13,7 +13,6 @@ from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError
 from cni_core.netns import Sandbox
 from cni_core.result import Interface, Result
-from cni_core.rtnl.messages import del_link
 from cni_core.rtnl.socket import Rtnl
 
 TYPE_CHECKING = False
@@ -122,8 +121,8 @@ class Attachments:
         self._refuse_or_drop_gateways(request, addresses)
         if routed:
             occupancy.add_host_routes(request, parent, self._subnets(request, addresses.ips), host)
+        undo.append(lambda: links.remove(request, self._kind, inside))
         link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
-        undo.append(lambda: inside.execute(del_link(link.index)))
         links.configure(request, link, parent, addresses, sandbox, inside)
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)

@@ -77,6 +77,10 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
         return _failure(error, stdin)
     except ModuleNotFoundError:
         raise
+    except OSError as error:
+        return _failure(
+            CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}"), stdin
+        )
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
         return _failure(CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}"), stdin)
     return 0, b"" if document is None else dumps(document) + b"\n"

@@ -33,7 +33,7 @@ MEANING = {
     UNSUPPORTED_FIELD: "a field of the configuration is not supported",
     UNKNOWN_CONTAINER: "the container's network namespace does not exist",
     INVALID_ENVIRONMENT: "a CNI_* environment variable is missing or invalid",
-    IO_FAILURE: "standard input or output failed",
+    IO_FAILURE: "standard input or output failed, or a call to the system",
     DECODING_FAILURE: "the configuration is not JSON, or not an object",
     INVALID_CONFIG: "the configuration is invalid",
     TRY_AGAIN_LATER: "something is busy for the moment: try again later",

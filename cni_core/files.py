@@ -81,8 +81,10 @@ class Directory:
             raise self._unusable(error) from None
         try:
             flock(fd, LOCK_EX | LOCK_NB)
-        except OSError:
+        except OSError as error:
             close(fd)
+            if error.errno != EAGAIN:
+                raise self._unusable(error) from None
             return None
         return fd
 
@@ -135,19 +137,22 @@ class Directory:
             raise self._unusable(error) from None
 
     def create(self, name: str, text: str) -> bool:
-        """Makes a file that appears under its name complete, in one step; False where the name is taken."""
+        """Makes a file that appears under its name complete, in one step; False where the name is taken.
+
+        For one process at a time, which has called remove_unfinished.
+        """
         try:
-            # One that a crash left may be a second name of another file by now: never write to it.
-            self._unlink(_NEW)
             self._write(_NEW, O_EXCL, text)
-            try:
-                link(_NEW, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            except FileExistsError:
-                return False
-            finally:
-                self._unlink(_NEW)
+            link(_NEW, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise self._unusable(error) from None
+        finally:
+            try:
+                self._unlink(_NEW)
+            except OSError:  # the next one removes it
+                pass
         return True
 
     def remove(self, name: str) -> None:
@@ -158,7 +163,7 @@ class Directory:
             raise self._unusable(error) from None
 
     def remove_unfinished(self) -> None:
-        """What a create left that was killed: nobody else may be creating now."""
+        """What a create left that was killed. It may be a second name of another file by now."""
         self.remove(_NEW)
 
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fcntl import ioctl
 from posix import O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, fstat, open as open_fd, stat
 
-from cni_core.errors import INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CniError, strerror
+from cni_core.errors import INVALID_ENVIRONMENT, KERNEL_REFUSED, UNKNOWN_CONTAINER, CniError, strerror
 from cni_core.rtnl.socket import Rtnl
 
 TYPE_CHECKING = False
@@ -86,7 +86,10 @@ class Sandbox:
 
 
 class Entered:
-    """For the length of a with block, the thread is in the sandbox's namespace: its /proc/sys/net is the one seen."""
+    """For the length of a with block, the thread is in the sandbox's namespace: its /proc/sys/net is the one seen.
+
+    CniError where it cannot enter or leave.
+    """
 
     __slots__ = ("_home", "_sandbox")
 
@@ -94,18 +97,30 @@ class Entered:
         self._sandbox = sandbox
 
     def __enter__(self) -> None:
-        self._home = open_fd(OWN, O_RDONLY | O_CLOEXEC)
         try:
-            setns(self._sandbox.fd)
+            self._home = open_fd(OWN, O_RDONLY | O_CLOEXEC)
+        except OSError as error:
+            raise CniError(KERNEL_REFUSED, f"could not open {OWN}: {strerror(error)}") from None
+        try:
+            _enter(self._sandbox.fd, self._sandbox.path)
         except BaseException:
             close(self._home)
             raise
 
     def __exit__(self, *_: object) -> None:
         try:
-            setns(self._home)
+            _enter(self._home, OWN)
+        except CniError:
+            _enter(self._home, OWN)  # whatever follows, undoing above all, must not be done in the container's
         finally:
             close(self._home)
+
+
+def _enter(fd: int, path: str) -> None:
+    try:
+        setns(fd)
+    except OSError as error:
+        raise CniError(KERNEL_REFUSED, f"could not enter the network namespace {path}: {strerror(error)}") from None
 
 
 def _same(one: stat_result, other: stat_result) -> bool:

@@ -42,11 +42,12 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
     with Registry(create=True) as registry:
         parent = parents.find(request.config, host, create=True)
         key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
+        probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
         try:
-            probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
             _settle_use(registry, key, kind, kind.use(request.config), probe)
             return parent, registry.join(request, key, kind.use(request.config))
         except BaseException:
+            probe.clear()
             _remove_unused(request, registry, key)
             raise
 

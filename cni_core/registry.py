@@ -14,9 +14,10 @@ USED is a PARENT, "NAMESPACE.INDEX" (the inode of its network namespace, and the
 
 from __future__ import annotations
 
+from errno import EEXIST, ENOTEMPTY
 from posix import close, rmdir
 
-from cni_core.errors import TRY_AGAIN_LATER, CniError
+from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 from cni_core.files import Directory
 
 TYPE_CHECKING = False
@@ -58,12 +59,16 @@ class Registry:
 
     def join(self, request: Request, parent: str, use: str) -> int:
         """Records the attachment; a descriptor that tells others, until it is closed, that its ADD still runs."""
-        self.add_user(request, parent)
-        with _Part("parents", create=True) as parents:
-            if parents.read(parent) != use:
-                parents.write(parent, use)
-        with _Part(f"users/{parent}", create=True) as users:
-            running = users.try_lock(attachment(request))
+        try:
+            self.add_user(request, parent)
+            with _Part("parents", create=True) as parents:
+                if parents.read(parent) != use:
+                    parents.write(parent, use)
+            with _Part(f"users/{parent}", create=True) as users:
+                running = users.try_lock(attachment(request))
+        except BaseException:
+            self.leave(attachment(request))
+            raise
         if running is None:
             raise CniError(TRY_AGAIN_LATER, f"another ADD of {request.ifname} in {request.container_id} is running")
         return running
@@ -96,8 +101,10 @@ class Registry:
             rmdir(f"{ROOT}/users/{used}")
         except FileNotFoundError:
             pass
-        except OSError:  # others are there
-            return False
+        except OSError as error:
+            if error.errno in (ENOTEMPTY, EEXIST):  # others are there
+                return False
+            raise CniError(DATA_DIRECTORY, f"{ROOT}/users/{used} cannot be removed: {strerror(error)}") from None
         with _Part("parents", create=True) as parents:
             parents.remove(used)
         return True

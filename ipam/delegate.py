@@ -10,7 +10,7 @@ from posix import (
     access,
     close,
     environ,
-    kill,
+    killpg,
     lseek,
     memfd_create,
     pidfd_open,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 60.0  # more than a DHCP server needs
 _SIGKILL = 9
+_SEEK_END = 2
 _LAST_WORDS = 500  # of its stderr, in an error
 
 
@@ -51,7 +52,7 @@ def add(request: Request, undo: list[Callable[[], None]]) -> Result:
     """The plugin's ips, routes and dns. A failed add is followed by its DEL: it may have done half."""
     undo.append(lambda: delete(request))
     kind = request.ipam["type"]
-    result = _result(kind, _execute(request, "ADD"))
+    result = _result(kind, *_execute(request, "ADD"))
     if not result.ips:
         raise CniError(DELEGATE_FAILED, f"ipam: {kind} gave no address")
     return Result(ips=result.ips, routes=result.routes, dns=result.dns)
@@ -78,8 +79,8 @@ def subnets(request: Request) -> list[Cidr]:
     return []
 
 
-def _execute(request: Request, command: str) -> bytes:
-    """Runs the plugin with the request's own configuration and environment; returns its stdout.
+def _execute(request: Request, command: str) -> tuple[bytes, str]:
+    """Runs the plugin with the request's own configuration and environment; its stdout and the end of its stderr.
 
     CniError: the plugin's own if it gave one, else one with its exit status and stderr.
     """
@@ -88,13 +89,17 @@ def _execute(request: Request, command: str) -> bytes:
     with Scratch(dumps(request.config)) as stdin, Scratch() as stdout, Scratch() as stderr:
         actions = [(POSIX_SPAWN_DUP2, stdin.fd, 0), (POSIX_SPAWN_DUP2, stdout.fd, 1), (POSIX_SPAWN_DUP2, stderr.fd, 2)]
         try:
-            pid = posix_spawn(executable, [executable], _environment(command), file_actions=actions)
+            # In a process group of its own, so that what it starts can be ended with it.
+            pid = posix_spawn(executable, [executable], _environment(command), file_actions=actions, setpgroup=0)
         except OSError as error:
             raise CniError(DELEGATE_FAILED, f"ipam: {executable} cannot be executed: {strerror(error)}") from None
-        code = _wait(pid, kind)
-        output, words = stdout.content(), _words(stderr.content())
+        code = _wait(pid)
+        output, words = stdout.content(), _words(stderr.end())
     if code == 0:
-        return output
+        return output, words
+    if code is None:
+        message = f"ipam: {kind} did not answer within {_SECONDS:g} seconds and was killed"
+        raise CniError(TRY_AGAIN_LATER, message, words)
     raise _its_error(kind, code, output, words)
 
 
@@ -120,6 +125,12 @@ class Scratch:
         lseek(self.fd, 0, 0)
         return read(self.fd, MAX_BYTES + 1)
 
+    def end(self) -> bytes:
+        """The last of what was written."""
+        size = lseek(self.fd, 0, _SEEK_END)
+        lseek(self.fd, max(0, size - _LAST_WORDS), 0)
+        return read(self.fd, _LAST_WORDS)
+
 
 def _find(kind: str, path: list[str]) -> str:
     for directory in path:
@@ -144,19 +155,26 @@ def _environment(command: str) -> dict[bytes, bytes]:
     return found
 
 
-def _wait(pid: int, kind: str) -> int:
-    """The exit status, or minus the signal that ended it; a plugin that takes too long is killed."""
+def _wait(pid: int) -> int | None:
+    """The exit status, or minus the signal that ended it; None for one that took too long, which is killed."""
     pidfd = pidfd_open(pid)
     try:
         ready, _, _ = select([pidfd], [], [], _SECONDS)
+    except BaseException:  # a signal to us
+        _kill(pid)
+        raise
     finally:
         close(pidfd)
     if not ready:
-        kill(pid, _SIGKILL)
-        waitpid(pid, 0)
-        raise CniError(TRY_AGAIN_LATER, f"ipam: {kind} did not answer within {_SECONDS:g} seconds and was killed")
+        _kill(pid)
+        return None
     status = waitpid(pid, 0)[1]
     return status >> 8 if status & 0x7F == 0 else -(status & 0x7F)
+
+
+def _kill(group: int) -> None:
+    killpg(group, _SIGKILL)
+    waitpid(group, 0)
 
 
 def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
@@ -174,14 +192,16 @@ def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
     return CniError(DELEGATE_FAILED, f"ipam: {kind} {how} without a CNI error", words or _words(output))
 
 
-def _result(kind: str, output: bytes) -> Result:
+def _result(kind: str, output: bytes, words: str) -> Result:
     try:
         document = loads(output)
     except JsonError as error:
-        raise CniError(DECODING_FAILURE, f"ipam: {kind} answered with no JSON: {error}", _words(output)) from None
+        message = f"ipam: {kind} answered with no JSON: {error}"
+        raise CniError(DECODING_FAILURE, message, words or _words(output)) from None
     document = without_nulls(document) if isinstance(document, dict) else None
     if document is None or not is_result(document) or document.get("cniVersion", LATEST) not in SUPPORTED:
-        raise CniError(DECODING_FAILURE, f"ipam: {kind} answered with something else than a result", _words(output))
+        message = f"ipam: {kind} answered with something else than a result"
+        raise CniError(DECODING_FAILURE, message, words or _words(output))
     return Result.from_json(document)
 
 

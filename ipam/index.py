@@ -9,8 +9,7 @@ entry is never believed alone: the lease itself says who holds it.
 
 from __future__ import annotations
 
-from posix import O_CLOEXEC, O_RDONLY, close, open as open_fd, read
-
+from cni_core import sysctl
 from cni_core.address import Address
 from cni_core.files import Directory
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     Attachment = tuple[str, str]  # container id, interface (empty in a lease of before CNI 0.7)
 
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
 _DIRECTORY = ".attachments"
 _STATE = "state"  # no attachment's file: it has no colon
 UNKNOWN_BOOT = "unknown"  # of leases that somebody else gave
@@ -29,12 +26,8 @@ LOST_BOOT = "lost"  # of an entry without content: a power cut took it, so it is
 
 
 def boot_id() -> str:
-    """Of the running kernel: another after each start."""
-    fd = open_fd(BOOT_ID, O_RDONLY | O_CLOEXEC)
-    try:
-        return read(fd, 64).decode().strip()
-    finally:
-        close(fd)
+    """Of the running kernel: another after each start. CniError."""
+    return sysctl.read("kernel", "random", "boot_id")
 
 
 class Entry:

@@ -37,6 +37,7 @@ class Store:
         self._lock = -1
         try:
             self._lock = self._files.lock()
+            self._files.remove_unfinished()
             self._index = Index(data_dir, network)
         except BaseException:
             self._release()
@@ -142,8 +143,7 @@ class Store:
         return f"{self._files.changed} {self._files.read(f'{_LAST}0')}"
 
     def reindex(self) -> None:
-        """Reads every lease once; what a crash left, blank or without its name yet, is removed: the lock is ours."""
-        self._files.remove_unfinished()
+        """Reads every lease once; a blank one, which nobody is writing while we hold the lock, is removed."""
         leases: dict[Attachment, list[Address]] = {}
         for address in self._addresses():
             text = self._files.read(str(address))

@@ -6,7 +6,7 @@ from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from errno import ENODEV, ENOENT, errorcode
 from posix import strerror
 
-from cni_core.errors import KERNEL_REFUSED, CniError
+from cni_core.errors import KERNEL_REFUSED, TRY_AGAIN_LATER, CniError
 from cni_core.rtnl.messages import (
     NLM_F_ACK,
     NLM_F_DUMP,
@@ -58,18 +58,21 @@ class KernelError(CniError):
 class Rtnl:
     """An open socket in the network namespace that was the process's own when it was made.
 
-    Every call ends: no reply within ten seconds is an OSError (TimeoutError).
+    Every call ends: CniError TRY_AGAIN_LATER where no reply comes within ten seconds.
     """
 
     __slots__ = ("_sequence", "_socket")
 
     def __init__(self) -> None:
         self._sequence = 0
-        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
-        self._socket.settimeout(_SECONDS)
-        for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
-            self._socket.setsockopt(SOL_NETLINK, option, 1)
-        self._socket.bind((0, 0))
+        try:
+            self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+            self._socket.settimeout(_SECONDS)
+            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
+                self._socket.setsockopt(SOL_NETLINK, option, 1)
+            self._socket.bind((0, 0))
+        except OSError as error:
+            raise _unreachable(error) from None
 
     def __enter__(self) -> Rtnl:
         return self
@@ -151,14 +154,26 @@ class Rtnl:
         """Sends the messages; returns the sequence number of the first, the others count up from it."""
         first = self._sequence + 1
         self._sequence += len(messages)
-        self._socket.send(b"".join([message.encode(first + i, flags) for i, message in enumerate(messages)]))
+        try:
+            self._socket.send(b"".join([message.encode(first + i, flags) for i, message in enumerate(messages)]))
+        except OSError as error:
+            raise _unreachable(error) from None
         return first
 
     def _receive(self) -> list[Reply]:
-        datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
+        try:
+            datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
+        except OSError as error:
+            raise _unreachable(error) from None
         if flags & MSG_TRUNC:
             raise MalformedReply("a datagram is larger than any the kernel sends")
         replies = decode(datagram)
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
             raise MalformedReply("the kernel reports lost data")
         return replies
+
+
+def _unreachable(error: OSError) -> CniError:
+    if isinstance(error, TimeoutError):
+        return CniError(TRY_AGAIN_LATER, f"the kernel gave no answer over rtnetlink for {_SECONDS:g} seconds")
+    return CniError(KERNEL_REFUSED, f"rtnetlink cannot be used: {strerror(error.errno or 0)}")

@@ -227,7 +227,6 @@ def test_a_plugins_error_is_told_as_it_is(command: str) -> None:
         (RuntimeError("boom"), "RuntimeError: boom"),
         (KeyError("x"), "KeyError: 'x'"),
         (RecursionError("too deep"), "RecursionError: too deep"),
-        (OSError(5, "Input/output error"), "OSError: [Errno 5] Input/output error"),
         (ValueError("odd \udcff name"), "ValueError: odd ? name"),
     ],
 )
@@ -237,6 +236,13 @@ def test_a_defect_is_an_internal_error_without_a_traceback(
     outcome = call(command, config(), FakePlugin(defect))
     failure(outcome, errors.INTERNAL, f"internal error: {told}")
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_system_refuses_is_no_defect() -> None:
+    told = call("ADD", config(), FakePlugin(OSError(24, "Too many open files", "/run/x")))
+    failure(told, errors.IO_FAILURE, "the system refused /run/x: Too many open files")
+    told = call("ADD", config(), FakePlugin(OSError(5, "Input/output error")))
+    failure(told, errors.IO_FAILURE, "the system refused a call: Input/output error")
 
 
 @given(st.sampled_from(["VERSION", "ADD", "DEL", "CHECK", "GC", "STATUS", "", "X"]), st.data())

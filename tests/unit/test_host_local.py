@@ -510,15 +510,14 @@ def test_gc_keeps_a_lease_of_before_cni_0_7_while_its_container_has_any_valid_at
 
 
 @pytest.fixture
-def reboot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    boot_id = tmp_path / "boot_id"
-    boots = iter("bcdefgh")
+def reboot(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    boots = iter("abcdefgh")
 
     def reboot() -> None:
-        boot_id.write_text(next(boots) + "\n")
+        boot = next(boots)
+        monkeypatch.setattr(index, "boot_id", lambda: boot)
 
-    boot_id.write_text("a\n")
-    monkeypatch.setattr(index, "BOOT_ID", str(boot_id))
+    reboot()
     return reboot
 
 
