@@ -30,6 +30,8 @@ def add(request: Request, undo: list[Callable[[], None]]) -> Result:
     undo.append(lambda: _give_back(request, given))
     with _store(request) as store:
         held = store.held_by(_attachment(request))
+        if held:
+            store.hold(_attachment(request), held)  # of this boot from now on: not to be taken back for another set
         addresses = [_lease(request, store, i, sets[i], asked[i], held, given) for i in range(len(sets))]
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
     return Result(ips=ips, routes=routes, dns=dns)
@@ -103,7 +105,6 @@ def _lease(
     attachment = _attachment(request)
     mine = [address for address in held if part.range_of(address) and asked in (None, address)]
     if mine:
-        store.hold(attachment, held)
         return mine[0]
     if asked:
         _refuse_impossible(part, asked)

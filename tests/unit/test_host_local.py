@@ -623,7 +623,7 @@ def test_two_that_make_the_first_directories_at_once_both_succeed(
     assert leases.add("c1") == ["10.1.0.2"]
 
 
-# Any sequence of calls, ours and Go's, against a model
+# Any sequence of calls, ours and Go's, of crashes and reboots, against a model
 
 FOUR_POOL = [f"10.1.0.{n}" for n in range(2, 7)]
 SIX_POOL = [f"fd00::{n}" for n in range(2, 8)][:4]
@@ -633,10 +633,17 @@ attachments = st.sampled_from(ATTACHMENTS)
 
 
 class AnySequence(RuleBasedStateMachine):
-    """leased: address to attachment (without an interface: a lease of before CNI 0.7); last: of each set."""
+    """leased: address to attachment (without an interface: a lease of before CNI 0.7); last: of each set.
+
+    boots: of the attachments that are known to us, when they were last added; None of those that are not.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.boot = 0
+        self.boots: dict[tuple[str, str], int | None] = {}
+        self.boot_id = index.boot_id
+        index.boot_id = lambda: f"boot {self.boot}"
         self.data_dir = Path(tempfile.mkdtemp(prefix="leases-"))
         part = {"subnet": SIX, "rangeEnd": SIX_POOL[-1]}
         self.leases = Leases(self.data_dir, SUBNET, part)
@@ -645,6 +652,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         shutil.rmtree(self.data_dir)
+        index.boot_id = self.boot_id
 
     @initialize(exists=st.booleans())
     def the_directory_may_be_there(self, exists: bool) -> None:
@@ -659,6 +667,17 @@ class AnySequence(RuleBasedStateMachine):
         start = pool.index(last) + 1 if last in pool else 0
         return next((address for address in pool[start:] + pool[:start] if address not in self.leased), None)
 
+    def see_what_others_did(self) -> None:
+        """As each of our calls begins."""
+        holders = set(self.leased.values())
+        self.boots = {who: self.boots.get(who) for who in holders}
+
+    def of_earlier_boots(self) -> set[tuple[str, str]]:
+        return {who for who, boot in self.boots.items() if boot not in (None, self.boot)}
+
+    def release(self, holders: set[tuple[str, str]]) -> None:
+        self.leased = {address: who for address, who in self.leased.items() if who not in holders}
+
     @rule(who=attachments)
     def add(self, who: tuple[str, str]) -> None:
         self.added(who, [])
@@ -669,15 +688,20 @@ class AnySequence(RuleBasedStateMachine):
         self.added(who, [data.draw(st.sampled_from(self.held(who, pool) or pool))])
 
     def added(self, who: tuple[str, str], asked: list[str]) -> None:
+        self.see_what_others_did()
         new: dict[str, tuple[str, str]] = {}
         expected: list[str] = []
         code = 0
+        if who in self.boots:
+            self.boots[who] = self.boot
         for number, pool in enumerate(POOLS):
             wanted = next((ip for ip in asked if ip in pool), None)
             held = [ip for ip in self.held(who, pool) if wanted in (None, ip)]
             if held:
                 expected.append(held[0])
                 continue
+            if wanted is None and self.next_free(number) is None:
+                self.release(self.of_earlier_boots())
             free = self.next_free(number) if wanted is None else wanted if wanted not in self.leased else None
             if free is None:
                 code = errors.ADDRESS_UNAVAILABLE if wanted else errors.POOL_EXHAUSTED
@@ -689,10 +713,12 @@ class AnySequence(RuleBasedStateMachine):
             refused(code, self.leases.add, *who, *asked)
         else:
             self.leased |= new
+            self.boots[who] = self.boot
             assert self.leases.add(*who, *asked) == expected
 
     @rule(who=attachments)
     def add_and_undo(self, who: tuple[str, str]) -> None:
+        self.see_what_others_did()
         before = dict(self.leased)
         free = [bool(self.held(who, pool)) or self.next_free(n) is not None for n, pool in enumerate(POOLS)]
         if not all(free):
@@ -700,18 +726,22 @@ class AnySequence(RuleBasedStateMachine):
         undo: Undo = []
         given = self.leases.add(*who, undo=undo)
         take_back(undo)
+        if who in self.boots:
+            self.boots[who] = self.boot
         for number, address in enumerate(given):
             if address not in before:
                 self.last[number] = address
 
     @rule(who=attachments)
     def delete(self, who: tuple[str, str]) -> None:
+        self.see_what_others_did()
         self.leases.delete(*who)
-        holder = who if who in self.leased.values() else (who[0], "")
-        self.leased = {address: other for address, other in self.leased.items() if other != holder}
+        self.release({who if who in self.leased.values() else (who[0], "")})
+        self.see_what_others_did()
 
     @rule(who=attachments)
     def check(self, who: tuple[str, str]) -> None:
+        self.see_what_others_did()
         if {who, (who[0], "")} & set(self.leased.values()):
             self.leases.check(*who)
         else:
@@ -719,17 +749,16 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule(valid=st.sets(attachments))
     def gc(self, valid: set[tuple[str, str]]) -> None:
+        self.see_what_others_did()
         self.leases.gc(*sorted(valid))
         containers = {container_id for container_id, _ in valid}
-        self.leased = {
-            address: who
-            for address, who in self.leased.items()
-            if who in valid or (not who[1] and who[0] in containers)
-        }
+        self.release({who for who in self.leased.values() if who not in valid and (who[1] or who[0] not in containers)})
+        self.see_what_others_did()
 
     @rule()
     def status(self) -> None:
-        if all(any(address not in self.leased for address in pool) for pool in POOLS):
+        self.see_what_others_did()
+        if self.of_earlier_boots() or all(any(address not in self.leased for address in pool) for pool in POOLS):
             self.leases.status()
         else:
             refused(errors.POOL_EXHAUSTED, self.leases.status)
@@ -758,13 +787,55 @@ class AnySequence(RuleBasedStateMachine):
             self.leases.written_by_others(address, None)
             del self.leased[address]
 
+    @rule()
+    def reboot(self) -> None:
+        self.boot += 1
+
+    @rule(data=st.data(), content=st.sampled_from([b"", b"\0" * 12]))
+    def power_cut(self, data: st.DataObject, content: bytes) -> None:
+        """It takes the content of what was written last."""
+        self.reboot()
+        for address in data.draw(st.sets(st.sampled_from(sorted(self.leased)))) if self.leased else ():
+            (self.leases.directory / address).write_bytes(content)
+            del self.leased[address]
+        entries = [path for path in self.index.iterdir() if path.is_file()] if self.index.exists() else []
+        for path in data.draw(st.sets(st.sampled_from(sorted(entries)))) if entries else ():
+            path.write_bytes(content)
+            container_id, _, ifname = path.name.partition(":")
+            if (container_id, ifname) in self.boots:
+                self.boots[container_id, ifname] = -1  # whenever: before this boot
+
+    @property
+    def index(self) -> Path:
+        return self.data_dir / ".attachments" / self.leases.directory.name
+
+    @rule()
+    def the_index_is_lost(self) -> None:
+        shutil.rmtree(self.data_dir / ".attachments", ignore_errors=True)
+        self.boots.clear()
+
+    @rule(content=st.sampled_from([b"", b"c1", b"c9\r\neth0"]))
+    def an_add_is_killed_before_its_lease_has_its_name(self, content: bytes) -> None:
+        if self.leases.directory.exists():
+            unfinished = self.leases.directory / ".new"
+            unfinished.unlink(missing_ok=True)
+            unfinished.write_bytes(content)
+
+    @precondition(lambda self: self.leased)
+    @rule(data=st.data())
+    def an_add_is_killed_behind_that(self, data: st.DataObject) -> None:
+        unfinished = self.leases.directory / ".new"
+        unfinished.unlink(missing_ok=True)
+        os.link(self.leases.directory / data.draw(st.sampled_from(sorted(self.leased))), unfinished)
+
     @invariant()
     def the_files_are_those_of_the_model(self) -> None:
         expected = {address: "/".join(who).removesuffix("/") for address, who in self.leased.items()}
-        assert self.leases.held() == expected
+        held = {name: text for name, text in self.leases.held().items() if name != ".new" and text.strip("\0")}
+        assert held == expected
         found = self.leases.files()
         assert [found.get(f"last_reserved_ip.{n}") for n in (0, 1)] == [last and last.encode() for last in self.last]
 
 
 TestAnySequenceOfCalls = AnySequence.TestCase
-TestAnySequenceOfCalls.settings = settings(max_examples=100, stateful_step_count=30)
+TestAnySequenceOfCalls.settings = settings(max_examples=150, stateful_step_count=40)
