@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EAGAIN, ELOOP
 from fcntl import LOCK_EX, LOCK_NB, flock
 from posix import (
+    F_OK,
     O_APPEND,
     O_CLOEXEC,
     O_CREAT,
@@ -15,6 +16,7 @@ from posix import (
     O_RDONLY,
     O_TRUNC,
     O_WRONLY,
+    access,
     close,
     fstat,
     link,
@@ -139,8 +141,10 @@ class Directory:
     def create(self, name: str, text: str) -> bool:
         """Makes a file that appears under its name complete, in one step; False where the name is taken.
 
-        For one process at a time, which has called remove_unfinished.
+        For one process at a time, which has called remove_unfinished. Where the name is taken, nothing is changed.
         """
+        if access(name, F_OK, dir_fd=self.fd, follow_symlinks=False):
+            return False
         try:
             self._write(_NEW, O_EXCL, text)
             link(_NEW, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -145,15 +146,28 @@ def test_a_call_takes_no_more_file_operations_with_10_000_leases_than_with_ten(t
     assert max(counts[10]) < 100
 
 
-def test_the_last_free_address_of_a_subnet_is_found_without_reading_leases(tmp_path: Path) -> None:
-    pool = Pool(tmp_path / "networks", subnet="10.1.0.0/20")
-    pool.fill(4092)
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Path]:
+    """A directory for 140,000 small files."""
+    directory = tmp_path / "large"
+    directory.mkdir()
+    syscalls.mount("tmpfs", str(directory), "tmpfs", options="size=600m,nr_inodes=200k")
+    yield directory
+    syscalls.umount(str(directory))
+
+
+def test_the_last_free_address_of_a_subnet_is_found_without_reading_leases(large: Path, tmp_path: Path) -> None:
+    pool = Pool(large, subnet="10.1.0.0/16")
+    pool.fill(65_532)
     (pool.data_dir / "lan" / "last_reserved_ip.0").write_text("10.1.0.9")
     pool.call(OURS, "DEL", "nobody").succeeded()  # makes the index
-    assert file_operations(pool, "ADD", "pod", tmp_path / "strace") < 200
-    assert pool.leases["10.1.15.254"] == "pod\r\neth0"
+    log = tmp_path / "strace"
+    assert file_operations(pool, "ADD", "pod", log) < 300
+    assert len(re.findall(r'openat\([^)]*"10\.1\.', log.read_text())) == 0
+    assert (pool.data_dir / "lan" / "10.1.255.254").read_bytes() == b"pod\r\neth0"
     error = pool.call(OURS, "ADD", "late").error
-    assert (error["code"], "4093 in use" in error["msg"]) == (104, True), error
+    assert (error["code"], "65533 in use" in error["msg"]) == (104, True), error
+    assert max(file_operations(pool, command, "pod", log) for command in ("CHECK", "DEL", "DEL")) < 100
 
 
 def test_after_a_reboot_a_container_takes_its_own_again_and_others_only_what_is_needed(
