@@ -15,7 +15,8 @@ SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install bench profile lint unit lab kernel kernel-launcher kernel-second-tier clean
+.PHONY: demo test build install bench profile soak lint unit lab kernel kernel-launcher kernel-second-tier \
+	kernel-faults clean
 
 demo: build
 	@scripts/need demo
@@ -52,13 +53,25 @@ lab: $(VENV)/dev
 
 # Every test but the launcher's own is run through each tier.
 kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults
 
 kernel-launcher:
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
 
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py
+
+# The short forms of what soak does.
+kernel-faults:
+	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12
+
+# Hours: every fault at every point of every call, and storms of 200 attachments.
+soak: build
+	@scripts/need test
+	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.faults dist/cni
+	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.storm dist/cni --rounds 10
 
 # The plugins as they are where there is no compiler.
 $(SECOND_TIER): $(BUILT)

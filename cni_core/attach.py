@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from posix import close
 
-from cni_core import link as links, occupancy, parent as parents
+from cni_core import interrupts, link as links, occupancy, parent as parents
 from cni_core.address import format_mac
-from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError
+from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError, Interrupted
 from cni_core.netns import Sandbox
 from cni_core.result import Interface, Result
 from cni_core.rtnl.socket import Rtnl
@@ -102,10 +102,16 @@ class Attachments:
         undo: list[Callable[[], None]] = []
         self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+            interrupts.catch()
             try:
-                return self._add(request, undo, host, sandbox, inside)
+                result = self._add(request, undo, host, sandbox, inside)
+                interrupts.ignore()
+                return result
             except BaseException as error:
                 take_back(undo, error)
+                # Between two steps there may be more, but not if the attachment was there before.
+                if isinstance(error, Interrupted) and not inside.link(request.ifname):
+                    self.delete(request)
                 raise
 
     def _add(

@@ -7,7 +7,16 @@ from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, 
 
 from cni_core import second_tier
 from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
-from cni_core.errors import INTERNAL, INVALID_CONFIG, INVALID_ENVIRONMENT, IO_FAILURE, CniError, strerror
+from cni_core.errors import (
+    INTERNAL,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    IO_FAILURE,
+    TRY_AGAIN_LATER,
+    CniError,
+    Interrupted,
+    strerror,
+)
 from cni_core.strictjson import MAX_BYTES, dumps
 
 TYPE_CHECKING = False
@@ -77,6 +86,8 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
         return _failure(error, stdin)
     except ModuleNotFoundError:
         raise
+    except Interrupted as signal:
+        return _failure(CniError(TRY_AGAIN_LATER, f"{signal} ended the call; what it had done is undone"), stdin)
     except OSError as error:
         return _failure(
             CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}"), stdin
@@ -213,7 +224,7 @@ def _occupy_standard_descriptors() -> None:
 
 def _die_of_interrupts() -> None:
     """As the launcher, of Ctrl-C: Python's own handler would print a traceback."""
-    from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]
+    from _signal import SIG_DFL, SIGINT, signal
 
     signal(SIGINT, SIG_DFL)
 

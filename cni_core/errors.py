@@ -73,6 +73,10 @@ class CniError(Exception):
         return document
 
 
+class Interrupted(BaseException):
+    """A signal asks the process to end (cni_core.interrupts); the text is its name."""
+
+
 def strerror(error: OSError) -> str:
     """The kernel's words for an OSError, without Python's "[Errno 2]"."""
     return error.strerror or str(error)

@@ -40,7 +40,11 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
     CniError PARENT_UNUSABLE where the parent is used as something else, naming by whom.
     """
     with Registry(create=True) as registry:
-        parent = parents.find(request.config, host, create=True)
+        try:
+            parent = parents.find(request.config, host, create=True)
+        except BaseException:
+            _remove_orphan(request, registry)
+            raise
         key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
         try:
@@ -95,8 +99,7 @@ def _forget(request: Request, names: Callable[[Registry], list[str]], routed: bo
         for key in left:
             if not is_route(key):
                 _remove_unused(request, registry, key)
-        if parents.is_made(request.config) and not request.config.get("linkInContainer"):
-            _remove_orphan(request, registry)
+        _remove_orphan(request, registry)
 
 
 def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
@@ -116,7 +119,9 @@ def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
 
 
 def _remove_orphan(request: Request, registry: Registry) -> None:
-    """The parent that an ADD made which was killed before it could record it."""
+    """The parent that an ADD made which was killed, or failed, before it could record it."""
+    if not parents.is_made(request.config) or request.config.get("linkInContainer"):
+        return
     with Rtnl() as host:
         try:
             parent = parents.look_up(request.config, host)

@@ -1,7 +1,7 @@
 """Kills a plugin, or fails its system calls, at every point where it talks to the kernel or the disk, each in turn.
 
 strace does both, so the product needs no hook for it. A kill changes nothing for who comes later but between two calls
-that change something; so those are the points of kills, and every call that can fail is one of errors.
+that change something; so those are the points of signals, and every call that can fail is one of errors.
 
 As a program inside the lab: python3 -m conformance.faults DIRECTORY.
 """
@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import Any, NamedTuple
 
 from conformance.lab.topology import Host, Topology
@@ -60,6 +60,9 @@ class Broken(Exception):
     """What a fault left behind, or an answer that is none."""
 
 
+FAULTS = ("SIGKILL", "SIGTERM", *ERRORS)
+
+
 class Harness:
     """A node with one pod, and the plugins of a directory to be broken there."""
 
@@ -96,21 +99,22 @@ class Harness:
                 found.append(Point(call, counts[call]))
         return found
 
-    def kill(self, command: str, point: Point) -> None:
-        """Raises Broken unless a call that was killed at the point can be taken back, and another works after it."""
-        with self._in_turn(command):
-            status, _ = self._call(command, *_inject(point, "signal=KILL"))
-            if status != -SIGKILL:
-                raise Broken(f"{command} was not killed: exit status {status}")
+    def try_out(self, command: str, point: Point, fault: str) -> None:
+        """Raises Broken unless the call can be taken back, whatever the fault did to it, and another works after it.
 
-    def fail(self, command: str, point: Point, error: str) -> None:
-        """The same of a system call that fails; and an ADD that fails takes back itself what it did."""
+        An ADD that fails takes back itself what it did; so it does of a SIGTERM, which other commands die of.
+        """
         with self._in_turn(command):
-            status, stdout = self._call(command, *_inject(point, f"error={error}"))
-            if status and not (point.call == "write" and not stdout):  # who cannot write to stdout has told nobody
-                _expect_error(status, stdout)
-            if status and command == "ADD":
-                self._expect_clean("the failed ADD")
+            status, stdout = self._call(command, *_inject(point, fault))
+            if fault == "SIGKILL":
+                _expect_death(status, SIGKILL)
+            elif fault == "SIGTERM" and command != "ADD":
+                _expect_death(status, SIGTERM)
+            elif status:
+                if stdout or point.call != "write":  # who cannot write to stdout has told nobody
+                    _expect_error(status, stdout)
+                if command == "ADD":
+                    self._expect_clean("the failed ADD")
 
     @contextmanager
     def _in_turn(self, command: str) -> Iterator[None]:
@@ -183,8 +187,14 @@ def files(directory: str) -> list[str]:
     )
 
 
-def _inject(point: Point, what: str) -> list[str]:
+def _inject(point: Point, fault: str) -> list[str]:
+    what = f"signal={fault}" if fault.startswith("SIG") else f"error={fault}"
     return ["-o", "/dev/null", "-e", f"inject={point.call}:{what}:when={point.number}"]
+
+
+def _expect_death(status: int, number: int) -> None:
+    if status != -number:
+        raise Broken(f"it did not die of signal {number}: exit status {status}")
 
 
 def _expect_error(status: int, stdout: bytes) -> None:
@@ -201,25 +211,24 @@ def _expect_error(status: int, stdout: bytes) -> None:
         raise Broken(f"exit status {status} without a CNI error: {stdout!r}")
 
 
-def faults(directory: str, network: str, command: str, errors: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Tries every one, and yields each with what it broke, in words: empty where all was made good."""
+def faults(directory: str, network: str, command: str, kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Tries every one of these FAULTS, and yields each with what it broke, in words: empty where all was made good."""
     with Topology() as net:
         harness = Harness(net, directory, network)
-        todo = [(point, "") for point in harness.points(command, CHANGES, changes=True)]
-        if errors:
-            fallible = harness.points(command, FALLIBLE, changes=False)
-            todo += [(point, error) for error in errors for point in fallible]
+        changes = harness.points(command, CHANGES, changes=True)
+        fallible = harness.points(command, FALLIBLE, changes=False)
+    todo = [(point, kind) for kind in kinds for point in (changes if kind.startswith("SIG") else fallible)]
     while todo:
         with Topology() as net:  # anew after one that left something behind
             harness = Harness(net, directory, network)
             broken = ""
             while todo and not broken:
-                point, error = todo.pop(0)
+                point, fault = todo.pop(0)
                 try:
-                    harness.fail(command, point, error) if error else harness.kill(command, point)
+                    harness.try_out(command, point, fault)
                 except Broken as failure:
                     broken = str(failure)
-                yield f"{error or 'SIGKILL'} at {point.call} {point.number}", broken
+                yield f"{fault} at {point.call} {point.number}", broken
 
 
 def main() -> int:
@@ -229,13 +238,13 @@ def main() -> int:
     parser.add_argument("directory", help="of the plugins")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, metavar="NETWORK")
     parser.add_argument("--commands", nargs="*", default=COMMANDS, choices=COMMANDS, metavar="COMMAND")
-    parser.add_argument("--errors", nargs="*", default=ERRORS, metavar="ERROR", help=f"default: {' '.join(ERRORS)}")
+    parser.add_argument("--faults", nargs="*", default=FAULTS, metavar="FAULT", help=f"default: {' '.join(FAULTS)}")
     options = parser.parse_args()
     failures = 0
     for network in options.networks:
         for command in options.commands:
             tried = Counter[str]()
-            for fault, broken in faults(options.directory, network, command, options.errors):
+            for fault, broken in faults(options.directory, network, command, options.faults):
                 tried[fault.partition(" ")[0]] += 1
                 if broken:
                     failures += 1

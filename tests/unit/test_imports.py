@@ -13,7 +13,7 @@ PACKAGES = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py", "cni_cli", "c
 PER_POD = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py")
 
 # What CPython's core has compiled in (design.md, "Two tiers"); __future__ is a directive to the compiler.
-BUILTIN = {"posix", "_socket", "_struct", "fcntl", "select", "errno", "time", "marshal", "sys", "__future__"}
+BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno", "time", "marshal", "sys", "__future__"}
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, or when a configuration was rejected; never by a call that succeeds.
@@ -23,7 +23,6 @@ NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.
 ALLOWED = {
     ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
-    ("cni_core.entry._die_of_interrupts", "_signal"),  # of the second tier alone
 }
 
 # What a package may import of ours, beside itself.

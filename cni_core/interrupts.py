@@ -1,0 +1,27 @@
+"""Signals that end a process, in the midst of an ADD: an exception, upon which it takes back what it did."""
+
+from __future__ import annotations
+
+from _signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
+
+from cni_core.errors import Interrupted
+
+_NAMES = {SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGTERM: "SIGTERM"}
+
+
+def catch() -> None:
+    """From now on such a signal, unless the caller has it ignored, raises Interrupted wherever the call is: once."""
+    for number in _NAMES:
+        if getsignal(number) == SIG_DFL:
+            signal(number, _interrupt)
+
+
+def ignore() -> None:
+    """From now on they do nothing: the call is about to end."""
+    for number in _NAMES:
+        signal(number, SIG_IGN)
+
+
+def _interrupt(number: int, _: object) -> None:
+    ignore()
+    raise Interrupted(_NAMES[number])
