@@ -42,6 +42,7 @@ MSG_TRUNC = 0x20  # linux/socket.h
 _RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
 _SECONDS = 10.0
 _DUMP_TRIES = 5
+_DATAGRAMS = 100_000  # in answer to one call; all the Internet's routes are some thousand
 
 
 class KernelError(CniError):
@@ -61,10 +62,11 @@ class Rtnl:
     Every call ends: CniError TRY_AGAIN_LATER where no reply comes within ten seconds.
     """
 
-    __slots__ = ("_sequence", "_socket")
+    __slots__ = ("_datagrams", "_sequence", "_socket")
 
     def __init__(self) -> None:
         self._sequence = 0
+        self._datagrams = 0
         try:
             self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
             self._socket.settimeout(_SECONDS)
@@ -152,6 +154,7 @@ class Rtnl:
 
     def _send(self, messages: tuple[Message, ...] | list[Message], flags: int) -> int:
         """Sends the messages; returns the sequence number of the first, the others count up from it."""
+        self._datagrams = 0
         first = self._sequence + 1
         self._sequence += len(messages)
         try:
@@ -165,6 +168,9 @@ class Rtnl:
             datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
         except OSError as error:
             raise _unreachable(error) from None
+        self._datagrams += 1
+        if self._datagrams > _DATAGRAMS:
+            raise MalformedReply("it has no end")
         if flags & MSG_TRUNC:
             raise MalformedReply("a datagram is larger than any the kernel sends")
         replies = decode(datagram)

@@ -1,0 +1,124 @@
+"""What other programs answer, be it anything: the kernel's netlink replies, and a delegated plugin's output."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cni_core.errors import CniError
+from cni_core.result import Result
+from cni_core.rtnl import socket as rtnl_socket
+from cni_core.rtnl.messages import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, RTM_NEWLINK, del_link
+from cni_core.rtnl.socket import MSG_TRUNC, Rtnl
+from ipam import delegate
+from tests.unit.strategies import json_values
+
+
+class Peer:
+    """A socket whose datagrams are made up; a time-out where there are no more."""
+
+    def __init__(self, datagrams: Iterator[tuple[bytes, int]]) -> None:
+        self.datagrams = datagrams
+
+    def settimeout(self, seconds: float) -> None:
+        assert 0 < seconds <= 10
+
+    def setsockopt(self, *_: int) -> None:
+        pass
+
+    def bind(self, _: tuple[int, int]) -> None:
+        pass
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, None]:
+        try:
+            datagram, flags = next(self.datagrams)
+        except StopIteration:
+            raise TimeoutError from None
+        return datagram[:size], [], flags, None
+
+
+def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body + bytes(-len(body) % 4)
+
+
+LINK = struct.pack("=BBHiII", 0, 0, 1, 5, 1, 0) + struct.pack("=HH", 8, 3) + b"eth\0"
+messages = st.builds(
+    message,
+    st.sampled_from([NLMSG_ERROR, NLMSG_DONE, 1, 4, RTM_NEWLINK, 20, 24]),
+    st.sampled_from([0, NLM_F_MULTI, 0x10]),
+    st.sampled_from([0, 1, 1, 1, 2]),
+    st.sampled_from([LINK, bytes(4), bytes(20), struct.pack("=i", -19) + bytes(16)]) | st.binary(max_size=40),
+)
+datagrams = st.lists(messages | st.binary(max_size=40), max_size=3).map(b"".join)
+ASKED: list[Callable[[Rtnl], object]] = [
+    lambda rtnl: rtnl.execute(del_link(5)),
+    lambda rtnl: rtnl.execute(del_link(5), del_link(6)),
+    lambda rtnl: rtnl.link("eth0"),
+    lambda rtnl: [(link.name, link.kind, link.mac, link.parent) for link in rtnl.links()],
+    lambda rtnl: [str(address.cidr) for address in rtnl.addresses(5)],
+    lambda rtnl: [str(route) for route in rtnl.routes(2)],
+]
+
+
+@given(st.sampled_from(ASKED), st.lists(st.tuples(datagrams, st.sampled_from([0, 0, 0, MSG_TRUNC])), max_size=4))
+def test_any_netlink_reply_is_an_answer_or_an_error(
+    ask: Callable[[Rtnl], object], replies: list[tuple[bytes, int]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtnl_socket, "socket", lambda *_: Peer(iter(replies)))
+        try:
+            ask(Rtnl())
+        except CniError as error:
+            assert error.msg
+
+
+@pytest.mark.parametrize("ask", ASKED)
+@pytest.mark.parametrize("sequence", [1, 7])
+def test_replies_without_an_end_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Rtnl], object], sequence: int
+) -> None:
+    endless = chain([(b"", 0)], repeat((message(3 if sequence == 7 else 99, NLM_F_MULTI, sequence, bytes(4)), 0)))
+    monkeypatch.setattr(rtnl_socket, "socket", lambda *_: Peer(endless))
+    monkeypatch.setattr(rtnl_socket, "_DATAGRAMS", 1000)
+    with pytest.raises(CniError):
+        ask(Rtnl())
+
+
+def test_a_reply_that_never_comes_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtnl_socket, "socket", lambda *_: Peer(iter(())))
+    for ask in ASKED:
+        with pytest.raises(CniError) as error:
+            ask(Rtnl())
+        assert (error.value.code, "no answer" in error.value.msg) == (11, True)
+
+
+results = st.fixed_dictionaries(
+    {},
+    optional={
+        "cniVersion": st.sampled_from(["0.2.0", "1.0.0", "1.1.0", "9.9.9", ""]) | json_values,
+        "ips": st.lists(st.fixed_dictionaries({"address": st.sampled_from(["10.1.0.2/24", "x"]) | json_values}))
+        | json_values,
+        "ip4": st.fixed_dictionaries({"ip": st.just("10.1.0.2/24")}, optional={"routes": json_values}) | json_values,
+        "routes": st.lists(st.fixed_dictionaries({"dst": st.just("0.0.0.0/0")}, optional={"gw": json_values}))
+        | json_values,
+        "interfaces": json_values,
+        "dns": json_values,
+    },
+)
+
+
+@given(results.map(lambda document: json.dumps(document).encode()) | st.binary(max_size=60))
+def test_any_output_of_a_delegated_plugin_is_a_result_or_an_error(output: bytes) -> None:
+    try:
+        assert isinstance(delegate._result("fake", output, ""), Result)
+    except CniError as error:
+        assert error.msg.startswith("ipam: fake answered with ")
