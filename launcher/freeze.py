@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("cni_core", "cni_ipvlan_py", "cni_macvlan_py", "ipam")
 
 # What our modules may import.
-BUILTIN = ("_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
+BUILTIN = ("_signal", "_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
 # What the interpreter itself cannot do without.
 CORE = ("_imp", "builtins", "sys")
 # The functions of the C API that make them are called PyInit_NAME; these two it makes before any (Modules/config.c.in).

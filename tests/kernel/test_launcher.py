@@ -42,7 +42,7 @@ def run(
 
 
 def test_the_launcher_has_these_builtin_modules_and_no_others() -> None:
-    assert freeze.BUILTIN == ("_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
+    assert freeze.BUILTIN == ("_signal", "_socket", "_struct", "errno", "fcntl", "posix", "select", "time")
     assert freeze.CORE == ("_imp", "builtins", "sys")
 
 

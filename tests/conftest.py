@@ -11,6 +11,7 @@ settings.register_profile(
     "local", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
+
 # An hour and more, for `make soak`.
 settings.register_profile("soak", settings.get_profile("local"), max_examples=100_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "local"))
