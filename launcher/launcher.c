@@ -5,9 +5,10 @@
    frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_BUILD_CORE /* for the garbage collector's state */
+#define Py_BUILD_CORE /* for the garbage collector's state, and the start of the module _signal */
 #include <Python.h>
 #include <internal/pycore_gc.h>
+#include <internal/pycore_pylifecycle.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -138,7 +139,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* as Python does: a closed stdout is an error, not the end */
     if (PyStatus_Exception(start_interpreter()))
         return fail("the interpreter did not start");
-    if (!set_argv(argv))
+    if (!_PySignal_Init(0) && !set_argv(argv)) /* of the whole interpreter's start, the part that _signal needs */
         PyImport_ImportModule(program->module); /* does not return: the plugin ends the process */
     return fail("the plugin ended without an answer");
 }
