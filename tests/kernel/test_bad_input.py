@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import leases, links
+from tests.kernel.plugin import RECORDS, leases, links
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,18 @@ def test_what_is_no_json_object(lan: Lan, text: bytes) -> None:
     error = lan.macvlan.call("ADD", lan.host("pod"), text).error
     assert error["code"] == 6
     assert error["cniVersion"] == "1.1.0"
+
+
+def test_records_behind_a_symbolic_link_are_refused(lan: Lan, tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    RECORDS.symlink_to(planted)
+    try:
+        error = lan.macvlan.add(pod := lan.host("pod"), lan.config()).error
+    finally:
+        RECORDS.unlink()
+    assert (error["code"], str(RECORDS) in error["msg"]) == (108, True)
+    assert (links(pod), leases(lan.data_dir), list(planted.iterdir())) == ([], {}, [])
 
 
 def test_a_fifo_as_namespace_does_not_hang(lan: Lan, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from conformance.lab.topology import Host
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import addresses, leases, links
+from tests.kernel.plugin import RECORDS, Plugin, addresses, leases, links
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
@@ -292,6 +293,37 @@ def test_check_misses_the_lease_the_parent_and_the_right_interface(lan: Lan) -> 
     assert "holds no lease" in lan.macvlan.check(pod, config, result).error["msg"]
     lan.node.ip_batch(["link set eth0 down", "link set eth0 name eth1"])
     assert lan.macvlan.check(pod, config, result).error["code"] == 107
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("link set eth0 down; link set eth0 name eth1", "there is no link named eth0"),
+        ("link set eth0 netns elsewhere", "there is no link named eth0"),
+        ("link del eth0", "there is no link named eth0"),
+        ("link set eth0 down", "eth0 is down"),
+        ("link set eth0 mtu 1400", ""),
+    ],
+    ids=["renamed", "moved", "gone", "down", "of another MTU"],
+)
+def test_whatever_became_of_the_parent_check_tells_it_and_del_works(
+    lan: Lan, kind: str, change: str, difference: str
+) -> None:
+    pod = lan.host("pod")
+    lan.host("elsewhere")
+    plugin = Plugin(lan.node, kind)
+    config = lan.config(type=kind)
+    result = plugin.add(pod, config).result
+    lan.node.ip_batch(change.split("; "))
+    told = plugin.check(pod, config, result)
+    if difference:
+        assert told.error["code"] == 107
+        assert re.search(difference, told.error["msg"])
+    else:
+        told.succeeded()  # the kernel has given the container the smaller MTU
+    plugin.delete(pod, config).succeeded()
+    assert (links(pod), leases(lan.data_dir), list((RECORDS / "attachments").iterdir())) == ([], {}, [])
 
 
 def test_the_link_of_a_killed_add_is_removed_by_del_and_by_the_next_add(lan: Lan) -> None:
