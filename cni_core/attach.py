@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from posix import close
 
-from cni_core import interrupts, link as links, occupancy, parent as parents
+from cni_core import link as links, occupancy, parent as parents
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError, Interrupted
 from cni_core.netns import Sandbox
@@ -99,6 +99,8 @@ class Attachments:
 
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
+        from cni_core import interrupts  # of ADD alone
+
         undo: list[Callable[[], None]] = []
         self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
