@@ -69,10 +69,11 @@ kernel-faults:
 	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12
 
 # Hours: every fault at every point of every call, and storms of 200 attachments.
-soak: build
+soak: build $(VENV)/dev
 	@scripts/need test
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.faults dist/cni
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.storm dist/cni --rounds 10
+	HYPOTHESIS_PROFILE=soak $(LAB) --timeout 36000 -- $(VENV)/bin/pytest tests/unit/test_hostile.py tests/kernel/test_hostile.py
 
 # The plugins as they are where there is no compiler.
 $(SECOND_TIER): $(BUILT)
