@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
+from _signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, default_int_handler, getsignal, signal
 
 from cni_core.errors import Interrupted
 
@@ -12,7 +12,7 @@ _NAMES = {SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGTERM: "SIGTERM"}
 def catch() -> None:
     """From now on such a signal, unless the caller has it ignored, raises Interrupted wherever the call is: once."""
     for number in _NAMES:
-        if getsignal(number) == SIG_DFL:
+        if getsignal(number) in (SIG_DFL, default_int_handler):  # the latter is there since _signal was imported
             signal(number, _interrupt)
 
 

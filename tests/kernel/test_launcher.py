@@ -21,7 +21,7 @@ import pytest
 
 from launcher import build, freeze
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import LAUNCHERS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
+from tests.kernel.plugin import LAUNCHERS, RECORDS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
 
 PROGRAM = LAUNCHERS / "cni-macvlan-py"
 PYTHON = "/usr/bin/python3"  # the Makefile's
@@ -179,6 +179,35 @@ def test_a_signal_ends_a_call_that_waits(directory: Path, number: signal.Signals
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (-number, b"", b"")
+
+
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_in_the_midst_of_an_add_undoes_it(directory: Path, number: signal.Signals, lan: Lan) -> None:
+    """It has a VLAN and a record, and waits for the lock of the leases."""
+    pod = lan.host("pod")
+    lock = lan.data_dir / "lan" / "lock"
+    lock.parent.mkdir(parents=True)
+    environment = Plugin(lan.node, "macvlan", directory).environment("ADD", pod, {})
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = lan.node.popen(
+            [str(directory / "macvlan")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps(lan.config(vlan=50)).encode())
+        process.stdin.close()
+        while not (RECORDS / "attachments" / "pod:eth0").exists():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.send_signal(number)
+        time.sleep(0.1)
+    assert process.wait(30) == 1  # what it takes back needs the lock, too
+    assert process.stdout
+    error = json.loads(process.stdout.read())
+    assert (error["code"], error["msg"]) == (11, f"{number.name} ended the call; what it had done is undone")
+    assert (links(pod), links(lan.node), leases(lan.data_dir)) == ([], ["eth0"], {})
+    assert list((RECORDS / "attachments").iterdir()) == []
 
 
 def wait_until_it_has_read(pipe: IO[bytes]) -> None:
