@@ -15,14 +15,14 @@ SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install bench profile soak lint unit lab kernel kernel-launcher kernel-second-tier \
+.PHONY: demo test build install bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
 	kernel-faults clean
 
 demo: build
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
-test: lint unit lab kernel
+test: lint unit reproducible lab kernel
 
 build: $(BUILT)
 
@@ -45,6 +45,15 @@ lint: $(VENV)/dev $(VALIDATORS)
 
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
+
+# The same sources at another place give the same bytes, in every file of a build.
+reproducible: build
+	@rm -rf build/again && mkdir -p build/again
+	@cp -a Makefile build.spec requirements.txt scripts launcher $(PACKAGES) build/again/
+	@mkdir build/again/build && ln -s ../../$(VENV) build/again/$(VENV)
+	@cd build/again && $(MAKE) --no-print-directory build
+	diff -r dist/cni build/again/dist/cni
+	@rm -rf build/again
 
 lab: $(VENV)/dev
 	@scripts/need test
@@ -109,6 +118,6 @@ $(VALIDATORS): $(SCHEMAS)
 
 $(BUILT): $(VENV)/build $(VALIDATORS) $(SOURCES)
 	@echo "freezing the plugins…"
-	@$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist/cni --workpath build/pyinstaller build.spec
+	@PYTHONHASHSEED=0 $(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist/cni --workpath build/pyinstaller build.spec
 	@$(PYTHON) -m launcher.build dist/cni
 	@touch $@
