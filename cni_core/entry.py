@@ -187,6 +187,10 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
 def _called_by_hand(name: str, plugin: Callable[[], Plugin]) -> int:
     if not second_tier.IS_THIS:
         return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b""))
+    if sys.argv[1:] == ["--version"]:
+        from cni_core import versions
+
+        return _told((0, versions.text(name).encode()))
     _write(2, usage(name).encode())
     return _told(call(process_environ, b"", plugin))
 

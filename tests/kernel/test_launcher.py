@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,9 +34,12 @@ def run(
     stdin: bytes = b"",
     env: dict[str, str] | dict[bytes, bytes] | None = None,
     *,
+    arguments: Sequence[str] = (),
     before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([executable], input=stdin, env=env or {}, capture_output=True, timeout=60, preexec_fn=before)
+    return subprocess.run(
+        [executable, *arguments], input=stdin, env=env or {}, capture_output=True, timeout=60, preexec_fn=before
+    )
 
 
 # What is in it
@@ -128,6 +132,18 @@ def test_without_any_environment_a_person_is_told_how_it_is_used() -> None:
     done = run(PROGRAM, b"")
     assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 4)
     assert done.stderr.startswith(b"This is the macvlan CNI plugin")
+
+
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+def test_the_versions_of_all_that_is_bundled_are_told(directory: Path) -> None:
+    done = run(directory / "cni-ipvlan-py", arguments=["--version"])
+    assert (done.returncode, done.stderr) == (0, b"")
+    first, python, *bundled = done.stdout.decode().splitlines()
+    assert (first, python) == ("ipvlan 0.1.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
+    pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE))
+    told = {name.lower(): version for name, version in (line.split(" ") for line in bundled)}
+    assert {"jsonschema", "attrs", "rpds-py", "pyinstaller"} <= told.keys()
+    assert told.items() <= pinned.items()
 
 
 @pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])

@@ -17,12 +17,13 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, or when a configuration was rejected; never by a call that succeeds.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision", "cni_core.versions"}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
     ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
+    ("cni_core.entry._called_by_hand", "cni_core.versions"),
 }
 
 # What a package may import of ours, beside itself.
