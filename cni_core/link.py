@@ -87,8 +87,13 @@ def configure(request: Request, link: Link, parent: Link, result: Result, sandbo
     temporary, ifname = link.name, request.ifname
     timers = dad.Timers(request.config.get("dad", dad.FAST))
     has_ipv6 = any(ip.cidr.family == AF_INET6 for ip in result.ips)
-    messages = [rename_and_raise(link.index, ifname)]
-    messages += [new_address(link.index, ip.cidr, dad=timers.policy != dad.OFF) for ip in result.ips]
+    cidrs = [ip.cidr for ip in result.ips]
+    # The kernel announces the IPv4 addresses that a link has when it comes up, the IPv6 ones at the end of detection.
+    ipv4, ipv6 = (
+        [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in cidrs if cidr.family == family]
+        for family in (AF_INET, AF_INET6)
+    )
+    messages = [*ipv4, rename_and_raise(link.index, ifname), *ipv6]
     messages += [new_route(route) for route in routes(result.routes, result.ips, link.index)]
     with Entered(sandbox):
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
@@ -209,12 +214,17 @@ def _verify_routes(result: Result, inside: Rtnl) -> None:
     for spec in result.routes:
         if not any(
             route.dst == spec.dst
-            and spec.gw in (None, route.gateway)
+            and route.gateway in (_gateways(spec, result.ips) or [route.gateway])
             and spec.priority in (None, 0, route.priority)
             and spec.table in (None, 0, route.table)
             for route in present
         ):
             raise _differs(f"the container lacks the route {spec}")
+
+
+def _gateways(spec: RouteSpec, ips: list[IP]) -> list[Address | None]:
+    """By which a route may go: its own next hop, or that of an address of its family, whichever plugin's."""
+    return [spec.gw] if spec.gw else [ip.gateway for ip in ips if ip.cidr.family == spec.dst.family]
 
 
 def _differs(what: str) -> CniError:

@@ -262,6 +262,7 @@ def test_in_a_chain_the_result_is_appended_to_what_came_before(lan: Lan) -> None
         ("addr del 10.1.0.2/24 dev eth0", "eth0 lacks the address 10.1.0.2/24"),
         ("-6 addr del fd00:1::2/64 dev eth0", "eth0 lacks the address fd00:1::2/64"),
         ("route del default", "the container lacks the route 0.0.0.0/0"),
+        ("route replace default via 10.1.0.9", "the container lacks the route 0.0.0.0/0"),
         ("-6 route del default", "the container lacks the route ::/0"),
         ("link set eth0 address 02:00:00:00:00:07", "eth0 has the hardware address 02:00:00:00:00:07"),
         ("link set eth0 down", "eth0 is down"),
