@@ -13,10 +13,11 @@ VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
 SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
+PLUGINS ?= dist/cni
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults clean
+	kernel-faults conformance clean
 
 demo: build
 	@scripts/need demo
@@ -60,22 +61,28 @@ lab: $(VENV)/dev
 	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py
 	$(LAB) --timeout 300 -- $(VENV)/bin/pytest tests/lab/test_topology.py
 
-# Every test is run through each tier, but for those of the launcher and those that run no program.
+# Every test is run through each tier, but for those of the launcher, of the suite, and those that run no program.
 kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults \
+		conformance
 
 kernel-launcher:
 	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
 
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
-		--ignore tests/kernel/test_hostile.py
+		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py
 
 # The short forms of what soak does.
 kernel-faults:
 	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL
 	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD
 	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12
+
+# Of anybody's plugins: make conformance PLUGINS=/usr/lib/cni. OPTIONS: --help.
+conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)
+	@scripts/need test
+	@$(VENV)/bin/python -m conformance --plugins $(PLUGINS) $(OPTIONS)
 
 # Hours: every fault at every point of every call, and storms of 200 attachments.
 soak: build $(VENV)/dev

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance import generated
 from conformance.bench import __doc__ as about, plot, report
 from conformance.bench.cases import DUAL_STACK, IPV4, Bench
 from conformance.bench.side import Side
@@ -49,7 +50,7 @@ def main() -> None:
     content = f"{report.surroundings(options.rounds)}\n\n{report.tables(sides)}"
     print(content)
     if options.write:
-        report.write("bench", content)
+        generated.write(report.DOCUMENT, "bench", content)
         if options.leases:
             PLOT.write_text(beside_leases(sides, options.leases), encoding="utf-8")
 

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance import generated
 from conformance.bench import report
 from conformance.bench.cases import DUAL_STACK, IPV4
 from conformance.bench.side import Side
@@ -65,7 +66,7 @@ def main() -> None:
     content += f"\n\nOf the imports of attachments, parse, validate: to parse and to validate is {first:.2f} ms."
     print(content)
     if options.write:
-        report.write("profile", content)
+        generated.write(report.DOCUMENT, "profile", content)
 
 
 def profile(side: Side, pod: Host, subnets: list[str], network: str, rounds: int) -> dict[str, list[Phase]]:

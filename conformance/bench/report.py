@@ -1,4 +1,4 @@
-"""The measurements as Markdown, and the parts of docs/performance.md that are generated."""
+"""The measurements as Markdown, for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -61,17 +61,6 @@ def surroundings(rounds: int) -> str:
         f"Medians of {rounds} calls (fewer beside many leases), the sides in turns. *Ratio* is ours to Go's medians, "
         "*CPU* the same of processor time with that of child processes, *memory* the most of each process, together."
     )
-
-
-def write(part: str, content: str) -> None:
-    """Replaces what stands between the markers of a part in the document."""
-    begin, end = f"<!-- {part}: generated -->", f"<!-- {part}: end -->"
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{DOCUMENT} has no {begin} … {end}")
-    DOCUMENT.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}", encoding="utf-8")
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -58,7 +58,9 @@ class Host:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def remove(self) -> None:
-        """End every process in the namespace, and the namespace with its links."""
+        """End every process in the namespace, and the namespace with its links; once more does nothing."""
+        if self._fd < 0:
+            return
         inode = os.fstat(self._fd).st_ino
         for pid in _processes_in(inode):
             try:
@@ -71,6 +73,7 @@ class Host:
                 if stream:
                     stream.close()
         os.close(self._fd)
+        self._fd = -1
         self._forget()
 
     def _forget(self) -> None:
@@ -257,7 +260,7 @@ class Topology:
     """What it makes is removed at the end of its `with` block. LabError outside the lab."""
 
     def __init__(self) -> None:
-        if not os.path.isdir(view.LAB_DIRECTORY):
+        if not view.inside():
             raise LabError("networks are built inside the lab only: python3 -m conformance.lab run -- COMMAND")
         self._made = ExitStack()
         self._root: str | None = None

@@ -23,6 +23,11 @@ MODPROBE = f"{LAB_DIRECTORY}/modprobe"
 MODULES = ("ipv6", "8021q", "dummy", "macvlan", "ipvlan", "veth", "bridge", "overlay")
 
 
+def inside() -> bool:
+    """Whether this process runs in the lab."""
+    return os.path.isdir(LAB_DIRECTORY)
+
+
 def system_directories() -> None:
     """/proc, /sys and /dev of a User-Mode Linux; its kernel has mounted an empty devtmpfs on /dev."""
     mount("proc", "/proc", "proc")

@@ -1,0 +1,28 @@
+"""The cases, a module for each group; `load` declares them all."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+GROUPS = (
+    "protocol",
+    "environment",
+    "results",
+    "macvlan",
+    "ipvlan",
+    "host_local",
+    "ranges",
+    "requested",
+    "delete",
+    "check",
+    "collect",
+    "trunk",
+    "l3",
+    "internal",
+)
+
+
+def load() -> None:
+    """In the order of GROUPS."""
+    for group in GROUPS:
+        import_module(f"conformance.suite.cases.{group}")

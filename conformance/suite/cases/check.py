@@ -1,0 +1,139 @@
+"""CHECK: that it sees each way in which an attachment is not as ADD left it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conformance.suite.case import equal, expect, extension, spec
+from conformance.suite.world import Pod, World
+
+LINKS = ("macvlan", "ipvlan")
+CHECK = "1.1.0, Section 2, CHECK"
+
+
+def _ip(arguments: str) -> Callable[[Pod], None]:
+    return lambda pod: pod.container.ip(arguments)
+
+
+def _moved_lease(pod: Pod) -> None:
+    """The lease is another container's."""
+    pod.world.lease_file(pod.address, b"other\r\neth0")
+
+
+def _no_lease(pod: Pod) -> None:
+    (pod.world.data_dir / "conformance" / pod.address).unlink()
+
+
+def _another_link(pod: Pod) -> None:
+    pod.container.ip("link del eth0")
+    pod.container.ip("link add eth0 type dummy")
+    pod.container.address("eth0", "10.1.0.2/24")
+    pod.container.ip("route add default via 10.1.0.1")
+
+
+CHANGES: dict[str, Callable[[Pod], None]] = {
+    "the link is gone": _ip("link del eth0"),
+    "the link has another name": lambda pod: pod.container.ip_batch(["link set eth0 down", "link set eth0 name eth7"]),
+    "an address is gone": _ip("addr del 10.1.0.2/24 dev eth0"),
+    "an address has another prefix length": lambda pod: pod.container.ip_batch(
+        ["addr del 10.1.0.2/24 dev eth0", "addr add 10.1.0.2/16 dev eth0", "route add default via 10.1.0.1"]
+    ),
+    "a route is gone": _ip("route del default"),
+    "a route goes elsewhere": _ip("route replace default via 10.1.0.9"),
+    "the link is of another kind": _another_link,
+}
+
+
+@spec(f"{CHECK}: must return an error if a resource is missing", each=[(p, c) for p in LINKS for c in CHANGES])
+def a_change(world: World, plugin: str, change: str) -> None:
+    """CHECK of {0} is an error when {1}."""
+    pod = world.pod(plugin).added()
+    CHANGES[change](pod)
+    pod.check().error()
+
+
+@spec(f"{CHECK}: IPAM is asked too", each=("macvlan", "ipvlan", "host-local"))
+def the_lease_is_gone(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the lease is gone."""
+    pod = world.pod(plugin).added()
+    _no_lease(pod)
+    pod.check().error()
+
+
+@spec(f"{CHECK}: IPAM is asked too", each=("macvlan", "ipvlan", "host-local"))
+def the_lease_is_anothers(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the lease is another container's."""
+    pod = world.pod(plugin).added()
+    _moved_lease(pod)
+    pod.check().error()
+
+
+@spec(f"{CHECK}: the interface's mac")
+def the_mac_is_another(world: World) -> None:
+    """CHECK of macvlan is an error when the link has another hardware address."""
+    pod = world.pod("macvlan").added()
+    pod.container.ip("link set eth0 address 02:00:00:00:00:99")
+    pod.check().error()
+
+
+@spec(f"{CHECK}: the interface's mode")
+def the_mode_is_another(world: World) -> None:
+    """CHECK of macvlan is an error when the configuration's mode is not the link's."""
+    world.pod("macvlan").added().check({"mode": "private"}).error()
+
+
+@spec(f"{CHECK}: the sandbox", each=LINKS)
+def the_namespace_is_another(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the namespace is not the one in prevResult."""
+    pod, other = world.pod(plugin).added(), world.pod(plugin)
+    pod.check(CNI_NETNS=other.netns).error()
+
+
+@spec(f"{CHECK}: prevResult is required", each=LINKS)
+def without_a_previous_result(world: World, plugin: str) -> None:
+    """CHECK of {0} without prevResult is an error."""
+    world.pod(plugin).added().call("CHECK").error()
+
+
+@spec(f"{CHECK}: must not change anything", each=LINKS)
+def it_changes_nothing(world: World, plugin: str) -> None:
+    """CHECK of {0} does not mend what it finds."""
+    pod = world.pod(plugin).added()
+    pod.container.ip("route del default")
+    pod.check().error()
+    pod.check().error()
+    equal("leases", list(world.leases()), [pod.address])
+
+
+@spec(f"{CHECK}: what others add to the interface is no error", each=LINKS)
+def what_others_added(world: World, plugin: str) -> None:
+    """CHECK of {0} allows addresses and routes that a later plugin added."""
+    pod = world.pod(plugin).added()
+    pod.container.ip("addr add 192.0.2.7/32 dev eth0")
+    pod.container.ip("route add 198.51.100.0/24 via 10.1.0.1")
+    pod.check().nothing()
+
+
+@extension("design: names the first difference", each=LINKS)
+def the_difference_is_named(world: World, plugin: str) -> None:
+    """The error of {0}'s CHECK names the address that is gone."""
+    pod = world.pod(plugin).added()
+    pod.container.ip("addr del 10.1.0.2/24 dev eth0")
+    error = pod.check().error()
+    expect("10.1.0.2" in error["msg"], f"10.1.0.2 is not named: {error}")
+
+
+@extension("design: CHECK verifies the parent", each=LINKS)
+def the_parent_is_another(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the configuration's master is not the link's parent."""
+    world.node.ip("link add eth9 type dummy")
+    world.node.ip("link set eth9 up")
+    world.pod(plugin).added().check({"master": "eth9"}).error()
+
+
+@extension("design: CHECK verifies the link", each=LINKS)
+def the_link_is_down(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the link is down."""
+    pod = world.pod(plugin).added()
+    pod.container.ip("link set eth0 down")
+    pod.check().error()
