@@ -24,7 +24,6 @@ from . import syscalls, view
 from .capture import Capture
 from .errors import LabError
 
-NETNS_DIRECTORY = "/run/netns"  # where ip-netns(8) looks, so that `ip netns exec` serves for debugging
 BUSYBOX = "/bin/busybox"
 CONTAINER_ENVIRONMENT = {"PATH": "/bin", "HOME": "/root"}
 PING_TRY_SECONDS = 1
@@ -43,8 +42,7 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.netns = os.path.join(NETNS_DIRECTORY, name)
-        os.makedirs(NETNS_DIRECTORY, exist_ok=True)
+        self.netns = os.path.join(view.NETNS_DIRECTORY, name)
         os.close(os.open(self.netns, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0))
         try:
             with _own_namespace_restored():

@@ -17,6 +17,10 @@ EMPTY_BELOW = ("/var/tmp", "/var/lib/cni", "/etc/cni")  # made first where the h
 
 LAB_DIRECTORY = "/run/lab"  # the lab's own things; only in the lab is there such a directory
 
+# Where ip-netns(8) and runtimes keep namespaces. Each makes it shared with other mount namespaces where it is not: done
+# midway, what is mounted there already would be mounted twice.
+NETNS_DIRECTORY = "/run/netns"
+
 # UML's modules lie where no modprobe looks, and the host may have no /lib/modules to mount them on; so the kernel's own
 # requests (request_module(), which starts /proc/sys/kernel/modprobe) get a modprobe that knows.
 MODPROBE = f"{LAB_DIRECTORY}/modprobe"
@@ -76,6 +80,9 @@ def memory_over_the_host(keep: Iterable[str], modules: str | None) -> None:
     ]
     for place in EMPTY:
         mount("tmpfs", place, "tmpfs", options="mode=1777" if place != "/run" else "mode=755")
+    os.makedirs(NETNS_DIRECTORY)
+    mount(NETNS_DIRECTORY, NETNS_DIRECTORY, flags=syscalls.MS_BIND)
+    mount("", NETNS_DIRECTORY, flags=syscalls.MS_SHARED)
     mount("devpts", "/dev/pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620,gid=5")
     if modules:
         load_modules(modules)

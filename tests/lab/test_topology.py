@@ -229,7 +229,7 @@ def test_a_container_sees_busybox_alone_and_its_own_network(net: Topology) -> No
 
 
 def test_everything_is_removed_even_after_an_exception() -> None:
-    with Topology() as net:  # /run/netns is made by the first and stays
+    with Topology() as net:
         net.host("first")
     before = traces()
     with pytest.raises(RuntimeError), Topology() as net:

@@ -1,0 +1,160 @@
+"""podman with its CNI backend, from `network create` to `network rm`: what a person types on a home server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.busybox import busybox_root
+from tests.kernel.conftest import Lan
+from tests.kernel.plugin import OURS, RECORDS, leases, links
+
+NETWORKS = Path("/var/lib/cni/networks")  # a lab's own; podman's conflists name no data directory
+# User-Mode Linux has neither seccomp nor, for the lab, control groups.
+CONTAINERS_CONF = """
+[containers]
+cgroups = "disabled"
+cgroupns = "host"
+[network]
+network_backend = "cni"
+cni_plugin_dirs = ["{plugins}"]
+network_config_dir = "{directory}/net.d"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+runtime = "crun"
+"""
+STORAGE_CONF = '[storage]\ndriver = "vfs"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
+
+
+class Podman:
+    """podman on the node, with storage and networks of its own."""
+
+    def __init__(self, lan: Lan, directory: Path) -> None:
+        self.lan = lan
+        self.directory = directory
+        self.net_d = directory / "net.d"
+        self.net_d.mkdir(parents=True)
+        (directory / "containers.conf").write_text(CONTAINERS_CONF.format(plugins=OURS, directory=directory))
+        (directory / "storage.conf").write_text(STORAGE_CONF.format(directory=directory))
+        self.environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(directory),
+            "CONTAINERS_CONF": str(directory / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
+        }
+
+    def __call__(self, *arguments: str) -> str:
+        """What `podman ARGUMENTS` prints."""
+        done: subprocess.CompletedProcess[bytes] = self.lan.node.run(
+            ["podman", *arguments], env=self.environment, check=False, timeout=120
+        )
+        assert done.returncode == 0, (arguments, done.stdout.decode(), done.stderr.decode())
+        return done.stdout.decode()
+
+    def run(self, name: str, *options: str) -> None:
+        """A container of busybox that sleeps."""
+        root = busybox_root(self.directory / f"root-{name}")
+        confined = ("--security-opt", "seccomp=unconfined", "--cap-add", "NET_RAW")
+        self("run", "-d", "--name", name, *confined, *options, "--rootfs", str(root), "/bin/sleep", "1000")
+
+    def ping(self, name: str, address: str) -> None:
+        self("exec", name, "ping", "-c", "1", "-W", "5", address)
+
+    def addresses(self, name: str) -> list[str]:
+        """Of its eth0, as busybox shows them."""
+        words = self("exec", name, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global").split()
+        return [word for before, word in zip(words, words[1:], strict=False) if before in ("inet", "inet6")]
+
+    def conflist(self, name: str, **plugin: Any) -> None:
+        """As a person writes it, where `network create` has no option for it."""
+        document = {"cniVersion": "0.4.0", "name": name, "plugins": [{"capabilities": {"ips": True}, **plugin}]}
+        (self.net_d / f"{name}.conflist").write_text(json.dumps(document))
+
+    def end(self, network: str, *containers: str) -> None:
+        """`rm` and `network rm`: nothing is left."""
+        self("rm", "-f", "-t", "0", *containers)
+        self("network", "rm", network)
+        assert not (self.net_d / f"{network}.conflist").exists()
+        assert leases(NETWORKS, network) == {}
+        assert links(self.lan.node) == ["eth0"]
+        assert list((RECORDS / "attachments").iterdir()) == []
+
+
+@pytest.fixture
+def podman(lan: Lan, tmp_path: Path) -> Iterator[Podman]:
+    shutil.rmtree(NETWORKS, ignore_errors=True)
+    podman = Podman(lan, tmp_path / "podman")
+    yield podman
+    names = podman("ps", "-aq").split()
+    if names:
+        podman("rm", "-f", "-t", "0", *names)
+
+
+def test_macvlan_dual_stack_with_a_fixed_address(podman: Podman) -> None:
+    subnets = (
+        "--subnet",
+        "10.1.0.0/24",
+        "--gateway",
+        "10.1.0.1",
+        "--ip-range",
+        "10.1.0.128/25",
+        "--subnet",
+        "fd00:1::/64",
+    )
+    podman("network", "create", "-d", "macvlan", *subnets, "--ipv6", "-o", "parent=eth0", "lan")
+    podman.run("db", "--network", "lan")
+    podman.run("web", "--network", "lan", "--ip", "10.1.0.200", "--mac-address", "02:00:00:00:00:c8")
+    assert podman.addresses("db") == ["10.1.0.129/24", "fd00:1::2/64"]
+    assert podman.addresses("web") == ["10.1.0.200/24", "fd00:1::3/64"]
+    assert "02:00:00:00:00:c8" in podman("exec", "web", "ip", "link", "show", "dev", "eth0")
+    for address in ("10.1.0.1", "fd00:1::1", "10.1.0.129", "fd00:1::2"):
+        podman.ping("web", address)
+    assert podman.lan.beyond.ping("10.1.0.200")
+    podman("restart", "-t", "0", "web")
+    assert podman.addresses("web")[0] == "10.1.0.200/24"
+    podman.ping("db", "10.1.0.200")
+    podman.end("lan", "web", "db")
+
+
+def test_an_internal_network_has_no_way_out(podman: Podman) -> None:
+    podman("network", "create", "-d", "macvlan", "--internal", "--subnet", "10.3.0.0/24", "-o", "parent=eth0", "closed")
+    podman.run("web", "--network", "closed")
+    podman.run("db", "--network", "closed")
+    podman.ping("web", podman.addresses("db")[0].partition("/")[0])
+    assert "default" not in podman("exec", "web", "ip", "route")
+    podman.end("closed", "web", "db")
+
+
+def test_ipvlan_by_a_conflist(podman: Podman) -> None:
+    podman.conflist("flat", type="ipvlan", master="eth0", ipam=podman.lan.ipam(dataDir=str(NETWORKS)))
+    podman.run("web", "--network", "flat", "--ip", "10.1.0.77")
+    podman.run("db", "--network", "flat")
+    assert podman.addresses("web") == ["10.1.0.77/24"]
+    podman.ping("web", "10.1.0.1")
+    podman.ping("web", podman.addresses("db")[0].partition("/")[0])
+    podman.end("flat", "web", "db")
+
+
+def test_a_trunk_by_a_conflist(podman: Podman) -> None:
+    lan = podman.lan
+    for port in lan.switch.ports.values():
+        lan.switch.set_vlans(port, None, (50,))
+    lan.beyond.ip("link add link eth0 name eth0.50 type vlan id 50")
+    lan.beyond.address("eth0.50", "10.50.0.1/24")
+    ipam = lan.ipam("10.50.0.0/24", dataDir=str(NETWORKS))
+    podman.conflist("till", type="macvlan", master="eth0", vlan=50, ipam=ipam)
+    podman.run("web", "--network", "till")
+    assert links(lan.node) == ["eth0", "eth0.50"]
+    podman.ping("web", "10.50.0.1")
+    podman("stop", "-t", "0", "web")
+    assert links(lan.node) == ["eth0"]
+    podman("start", "web")
+    podman.ping("web", "10.50.0.1")
+    podman.end("till", "web")
