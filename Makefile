@@ -6,7 +6,7 @@ CNI_BIN_DIR ?= /opt/cni/bin
 # Debian's Python: the environment of the build is the same on every machine, whatever else lies in PATH.
 PYTHON := /usr/bin/python3
 VENV := .venv
-PACKAGES := cni_core cni_macvlan_py cni_ipvlan_py ipam
+PACKAGES := cni_core cni_macvlan_py cni_ipvlan_py ipam cni_cli
 SOURCES := $(shell find $(PACKAGES) launcher -name '*.py' -o -name '*.json' -o -name '*.c') build.spec
 SCHEMAS := $(wildcard cni_core/schema/*.json) cni_core/schema/generate.py
 VALIDATORS := cni_core/schema/validators.py
@@ -28,7 +28,7 @@ test: lint unit reproducible lab kernel
 build: $(BUILT)
 
 install: build
-	@scripts/install dist/cni "$(DESTDIR)$(CNI_BIN_DIR)"
+	@dist/cni/cni-macvlan-py install --aliases --bin-dir "$(DESTDIR)$(CNI_BIN_DIR)"
 
 # On the host's kernel, which has macvlan nearly everywhere: User-Mode Linux's times say nothing. OPTIONS: --help.
 bench: build $(SECOND_TIER)

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
         def status(self, request: Request) -> None: ...
 
+    # What a person calls: of the program's name and its arguments; the exit status.
+    Commands = Callable[[str, list[str]], int]
+
 
 USAGE = """\
 This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
@@ -58,11 +61,11 @@ Commands: VERSION, {commands}. Specification versions: {versions}.
 """
 
 
-def main(plugins: Mapping[str, Callable[[], Plugin]]) -> NoReturn:
+def main(plugins: Mapping[str, Callable[[], Plugin]], commands: Callable[[], Commands]) -> NoReturn:
     """The program: answers the call that the process was started for, and ends the process.
 
     It is the plugin by whose name it was called, as by a link, else the first. Each is imported when it is needed,
-    which it is not for VERSION.
+    which it is not for VERSION; and so are the commands for a person, who gives arguments.
     """
     umask(0o022)  # whatever the runtime's is
     _occupy_standard_descriptors()
@@ -72,7 +75,7 @@ def main(plugins: Mapping[str, Callable[[], Plugin]]) -> NoReturn:
     name = called if called in plugins else next(iter(plugins))
     if b"CNI_COMMAND" in process_environ:
         _exit(_called_by_runtime(plugins[name]))
-    _exit(_called_by_hand(name, plugins[name]))
+    _exit(_called_by_hand(name, plugins[name], commands))
 
 
 def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plugin]) -> tuple[int, bytes]:
@@ -184,13 +187,11 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
         return _told(_failure(second_tier.begin_anew(str(missing), stdin), stdin))
 
 
-def _called_by_hand(name: str, plugin: Callable[[], Plugin]) -> int:
+def _called_by_hand(name: str, plugin: Callable[[], Plugin], commands: Callable[[], Commands]) -> int:
     if not second_tier.IS_THIS:
         return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b""))
-    if sys.argv[1:] == ["--version"]:
-        from cni_core import versions
-
-        return _told((0, versions.text(name).encode()))
+    if sys.argv[1:]:
+        return commands()(sys.argv[0].rpartition("/")[2], sys.argv[1:])
     _write(2, usage(name).encode())
     return _told(call(process_environ, b"", plugin))
 

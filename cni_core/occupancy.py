@@ -86,6 +86,18 @@ def keep_valid(request: Request, *, routed: bool) -> None:
     _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid], routed)
 
 
+def users(parent: Link) -> tuple[str, list[tuple[str, str]]]:
+    """What a link of the host is used as (LinkKind.use; empty if it is not), and by which attachments, each
+    CONTAINERID:IFNAME with its network."""
+    try:
+        registry = Registry(create=False)
+    except FileNotFoundError:
+        return "", []
+    with registry:
+        key = _key(parent.index, None)
+        return registry.use(key), registry.users(key)
+
+
 def _forget(request: Request, names: Callable[[Registry], list[str]], routed: bool) -> None:
     try:
         registry = Registry(create=routed)

@@ -6,7 +6,7 @@ from cni_core.entry import main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.entry import Plugin
+    from cni_core.entry import Commands, Plugin
 
 
 def ipvlan() -> Plugin:
@@ -17,4 +17,10 @@ def ipvlan() -> Plugin:
     return Attachments(link, ipam.choose)
 
 
-main({"ipvlan": ipvlan})
+def commands() -> Commands:
+    from cni_cli.main import main
+
+    return lambda program, arguments: main(program, "ipvlan", arguments)
+
+
+main({"ipvlan": ipvlan}, commands)

@@ -6,7 +6,7 @@ from cni_core.entry import main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.entry import Plugin
+    from cni_core.entry import Commands, Plugin
 
 
 def macvlan() -> Plugin:
@@ -23,4 +23,10 @@ def host_local() -> Plugin:
     return ipam.plugin
 
 
-main({"macvlan": macvlan, "host-local": host_local})
+def commands() -> Commands:
+    from cni_cli.main import main
+
+    return lambda program, arguments: main(program, "macvlan", arguments)
+
+
+main({"macvlan": macvlan, "host-local": host_local}, commands)

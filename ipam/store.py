@@ -117,6 +117,11 @@ class Store:
             if holder:
                 yield address, holder
 
+    def boot_of(self, attachment: Attachment, address: Address) -> str:
+        """Under which boot id a lease was given, or UNKNOWN_BOOT."""
+        entry = self._index.get(attachment)
+        return entry.boot if entry and address in entry.addresses else UNKNOWN_BOOT
+
     def release_earlier_boots(self) -> bool:
         """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
         earlier = [

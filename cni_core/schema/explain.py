@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,26 @@ from referencing.jsonschema import DRAFT202012
 from cni_core.schema.formats import FORMATS
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where in the document, what is wrong there, the value, and the values that would do where they are few."""
+
+    path: tuple[str | int, ...]
+    message: str
+    value: object
+    choices: list[str]
+
+    def __str__(self) -> str:
+        return located(self.path, self.message)
+
+
+def located(path: tuple[str | int, ...], message: str) -> str:
+    """A message led by where it is, as in ipam.ranges[0][1].subnet."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return f"{place}: {message}" if place else message
+
 
 _LONGEST = 120  # characters of a value, in an error that a person is to read
 
@@ -37,21 +58,30 @@ def _format_checker() -> FormatChecker:
     return checker
 
 
+def documents() -> dict[str, dict[str, Any]]:
+    """The schemas by their file names."""
+    return {path.name: json.loads(path.read_text()) for path in HERE.glob("*.json")}
+
+
 def validator(schema: str) -> Any:
     """The jsonschema validator of a schema by name, such as macvlan."""
-    documents = {path.name: json.loads(path.read_text()) for path in HERE.glob("*.json")}
-    for document in documents.values():
+    found = documents()
+    for document in found.values():
         del document["$schema"]  # jsonschema takes its own class for a document that names one (Validator.evolve)
     registry: Registry[Any] = Registry().with_resources(
-        (name, DRAFT202012.create_resource(document)) for name, document in documents.items()
+        (name, DRAFT202012.create_resource(document)) for name, document in found.items()
     )
-    return _validator_class()(documents[f"{schema}.json"], registry=registry, format_checker=_format_checker())
+    return _validator_class()(found[f"{schema}.json"], registry=registry, format_checker=_format_checker())
 
 
 def violations(schema: str, document: object) -> list[str]:
     """One line per violation, each led by its path, in the order of the paths."""
-    lines = [_line(leaf) for error in validator(schema).iter_errors(document) for leaf in _leaves(error)]
-    return sorted(set(lines))
+    return sorted({str(problem) for problem in problems(schema, document)})
+
+
+def problems(schema: str, document: object) -> list[Problem]:
+    """All that is wrong with a document."""
+    return [_problem(leaf) for error in validator(schema).iter_errors(document) for leaf in _leaves(error)]
 
 
 def _leaves(error: ValidationError) -> list[ValidationError]:
@@ -66,8 +96,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _line(error: ValidationError) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+def _problem(error: ValidationError) -> Problem:
     value = _short(json.dumps(error.instance, ensure_ascii=False))
     rule: Any = error.validator_value
     if error.validator == "format":
@@ -86,4 +115,5 @@ def _line(error: ValidationError) -> str:
         message = "is empty"
     else:
         message = _short(error.message)
-    return f"{path}: {message}" if path else message
+    few = [str(choice) for choice in rule if choice] if error.validator == "enum" else []
+    return Problem(tuple(error.absolute_path), message, error.instance, few)

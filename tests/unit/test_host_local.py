@@ -133,7 +133,7 @@ def test_a_lease_is_written_byte_for_byte_as_go_writes_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
 def test_every_file_has_mode_0600_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     document = Leases(tmp_path / "a" / "b").config
-    program = "from cni_core.entry import main; from ipam import plugin; main({'host-local': lambda: plugin})"
+    program = "from cni_core.entry import main; from ipam import plugin; main({'host-local': lambda: plugin}, None)"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=REPOSITORY,

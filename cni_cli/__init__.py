@@ -1,0 +1,1 @@
+"""The commands for people: what the same executables do when they are called by hand. Loaded only then."""

@@ -1,0 +1,46 @@
+"""The command line: cni-macvlan-py and cni-ipvlan-py have the same commands, but for the options of their kind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from cni_cli import doctor, install, leases, network, validate
+from cni_cli.errors import CommandError
+from cni_core import versions
+from cni_core.errors import CniError
+
+FAILED = 1
+MISUSED = 2  # as argparse
+
+
+def main(program: str, kind: str, argv: Sequence[str]) -> int:
+    """Runs one command of the executable `program`, whose networks are of `kind`; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=f"The CNI plugin {kind}. Runtimes call it with CNI_COMMAND in the environment; people may call:",
+        epilog=f"`{program} COMMAND --help` says more of each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # which leaves the lines of --version as they are
+    )
+    parser.add_argument("--version", action="version", version=versions.text(program).rstrip())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (network, validate, doctor, leases, install):
+        module.add_to(commands, kind)
+    options = parser.parse_args(argv)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except CommandError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+    except CniError as error:
+        print(f"{program}: {CommandError(error.msg, error.details)}", file=sys.stderr)
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except PermissionError as error:
+        print(f"{program}: {error.filename}: {error.strerror}: this needs root", file=sys.stderr)
+    except OSError as error:
+        print(f"{program}: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,126 @@
+"""cni_cli.docker: the options of docker network create, and the conflists that they become."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cni_cli.docker import conflist
+from cni_cli.errors import CommandError
+from cni_core.schema.explain import violations
+
+
+def options(**given: Any) -> Namespace:
+    lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt")}
+    return Namespace(**{"name": "lan", "ipv6": False, "internal": False, "ipam_driver": "default"} | lists | given)
+
+
+def plugin(kind: str, **given: Any) -> dict[str, Any]:
+    document, _ = conflist(kind, options(**given))
+    [found] = document["plugins"]
+    assert violations(kind, {"name": document["name"]} | found) == []
+    return dict(found)
+
+
+def test_macvlan_bridge() -> None:
+    assert plugin("macvlan", subnet=["192.168.50.0/24"], gateway=["192.168.50.1"], opt=["parent=eth0"]) == {
+        "type": "macvlan",
+        "master": "eth0",
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": "192.168.50.0/24", "gateway": "192.168.50.1"}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+        "capabilities": {"ips": True, "mac": True},
+    }
+
+
+def test_dual_stack_with_a_range_and_exclusions() -> None:
+    found = plugin(
+        "macvlan",
+        subnet=["192.168.50.0/24", "fd00:50::/64"],
+        gateway=["fd00:50::1"],
+        ip_range=["192.168.50.128/25"],
+        aux_address=["printer=192.168.50.130", "nas=fd00:50::2"],
+        ipv6=True,
+        opt=["parent=eth0.50", "macvlan_mode=private", "com.docker.network.driver.mtu=1400"],
+    )
+    assert (found["master"], found["mode"], found["mtu"]) == ("eth0.50", "private", 1400)
+    assert found["ipam"]["ranges"] == [
+        [{"subnet": "192.168.50.0/24", "ipRange": "192.168.50.128/25", "auxAddresses": {"printer": "192.168.50.130"}}],
+        [{"subnet": "fd00:50::/64", "gateway": "fd00:50::1", "auxAddresses": {"nas": "fd00:50::2"}}],
+    ]
+    assert found["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+
+
+def test_l3_has_no_gateway_and_says_so() -> None:
+    given = options(
+        subnet=["10.8.1.0/24", "10.8.2.0/24"], gateway=["10.8.1.1"], opt=["host_iface=eth0", "ipvlan_mode=l3"]
+    )
+    document, remarks = conflist("ipvlan", given)
+    [found] = document["plugins"]
+    assert found["mode"] == "l3"
+    assert [part[0]["gateway"] for part in found["ipam"]["ranges"]] == ["none", "none"]
+    assert found["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}]
+    assert any("--gateway is ignored" in remark for remark in remarks)
+
+
+def test_without_a_parent_the_network_is_isolated() -> None:
+    document, remarks = conflist("ipvlan", options(subnet=["10.3.0.0/24"]))
+    [found] = document["plugins"]
+    assert found["internal"] is True
+    assert "routes" not in found["ipam"]
+    assert any("isolated" in remark for remark in remarks)
+
+
+def test_internal_on_a_parent_has_no_way_out() -> None:
+    found = plugin("macvlan", subnet=["10.3.0.0/24"], internal=True, opt=["parent=eth0"])
+    assert "internal" not in found
+    assert "routes" not in found["ipam"]
+
+
+def test_other_ipam_drivers() -> None:
+    assert "ipam" not in plugin("macvlan", ipam_driver="null", opt=["parent=eth0"])
+    assert plugin("macvlan", ipam_driver="dhcp", opt=["parent=eth0"])["ipam"] == {"type": "dhcp"}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no subnet": ({}, "There is no --subnet"),
+    "no length": ({"subnet": ["10.1.0.0"]}, "is not ADDRESS/LENGTH"),
+    "host bits": ({"subnet": ["10.1.0.7/24"]}, "Write 10.1.0.0/24"),
+    "nonsense": ({"subnet": ["ten"]}, "--subnet ten"),
+    "overlap": ({"subnet": ["10.1.0.0/24", "10.1.0.128/25"]}, "overlaps 10.1.0.0/24"),
+    "gateway elsewhere": ({"subnet": ["10.1.0.0/24"], "gateway": ["10.2.0.1"]}, "none of the subnets 10.1.0.0/24"),
+    "two gateways": ({"subnet": ["10.1.0.0/24"], "gateway": ["10.1.0.1", "10.1.0.2"]}, "10.1.0.1 already"),
+    "range elsewhere": ({"subnet": ["10.1.0.0/24"], "ip_range": ["10.2.0.0/25"]}, "none of the subnets"),
+    "aux without name": ({"subnet": ["10.1.0.0/24"], "aux_address": ["10.1.0.2"]}, "no name"),
+    "aux no address": ({"subnet": ["10.1.0.0/24"], "aux_address": ["a=b"]}, "not an IP address"),
+    "IPv6 without a subnet": ({"subnet": ["10.1.0.0/24"], "ipv6": True}, "needs an IPv6 subnet"),
+    "unknown option": ({"subnet": ["10.1.0.0/24"], "opt": ["paernt=eth0"]}, "Did you mean parent?"),
+    "other kind's option": ({"subnet": ["10.1.0.0/24"], "opt": ["ipvlan_mode=l2"]}, "no such option"),
+    "option without value": ({"subnet": ["10.1.0.0/24"], "opt": ["parent"]}, "no value"),
+    "option twice": ({"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0", "host_iface=eth1"]}, "twice"),
+    "MTU": ({"subnet": ["10.1.0.0/24"], "opt": ["mtu=big"]}, "number of bytes"),
+    "name": ({"name": "../lan", "subnet": ["10.1.0.0/24"]}, "network's name"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused(what: str) -> None:
+    given, told = REFUSED[what]
+    with pytest.raises(CommandError) as error:
+        conflist("macvlan", options(**{"opt": ["parent=eth0"]} | given))
+    assert told in str(error.value)
+
+
+@given(st.ip_addresses(), st.integers(0, 128), st.integers(0, 2**32))
+def test_every_gateway_is_put_into_its_own_subnet(address: Any, length: int, offset: int) -> None:
+    subnet = ip_network((address, min(length, address.max_prefixlen - 1)), strict=False)
+    gateway = subnet[offset % min(subnet.num_addresses, 2**32)]
+    found = plugin("ipvlan", subnet=[str(subnet)], gateway=[str(gateway)], opt=["parent=eth0"])
+    [[one]] = found["ipam"]["ranges"]
+    assert ip_address(one["gateway"]) in ip_network(one["subnet"])

@@ -1,0 +1,116 @@
+"""cni_cli.validate: what is wrong in a file, and in which line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cni_cli.validate import _lines, findings
+from cni_core.schema.explain import violations
+
+CONFLIST = """{
+  "cniVersion": "1.0.0",
+  "name": "lan",
+  "plugins": [
+    {
+      "type": "macvlan",
+      "master": "eth0",
+      "mode": "bridged",
+      "MTU": 1400,
+      "ipam": {
+        "type": "host-local",
+        "ranges": [[{"subnet": "10.1.0.0/24", "rangestart": "10.1.0.9"}]],
+        "routes": [
+          {"dst": "10.9.0.0"}
+        ]
+      }
+    },
+    {"type": "tuning", "sysctl": {}}
+  ]
+}
+"""
+
+
+def told(text: str) -> list[tuple[int, str, bool]]:
+    return [(finding.line, str(finding), finding.serious) for finding in findings(text.encode())]
+
+
+def test_each_problem_has_its_line_path_and_suggestion() -> None:
+    assert told(CONFLIST) == [
+        (
+            8,
+            'plugins[0].mode: "bridged" is not one of bridge, private, vepa, passthru; did you mean bridge?',
+            True,
+        ),
+        (9, "plugins[0].MTU: nobody knows this key; did you mean mtu?", False),
+        (12, "plugins[0].ipam.ranges[0][0].rangestart: nobody knows this key; did you mean rangeStart?", False),
+        (
+            14,
+            'plugins[0].ipam.routes[0].dst: "10.9.0.0" is not an address with a prefix length, such as 10.1.0.0/16',
+            True,
+        ),
+    ]
+
+
+def plain(**keys: Any) -> str:
+    return json.dumps({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", **keys})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (plain(), []),
+        (plain(type="bridge", anything=1), []),
+        (plain(com_example=1, capabilities={"ips": True}), []),
+        ("{", ["this is not JSON"]),
+        ("[]", ["this is not a JSON object"]),
+        ("[" * 20000, ["the document is nested too deeply"]),
+        ('{"plugins": []}', ["name is missing", "plugins: is not a list of plugins"]),
+        (
+            '{"name": "lan", "cniVersion": "1.0.1", "plugins": [{"type": "ipvlan"}]}',
+            ['cniVersion: "1.0.1" is not one of'],
+        ),
+        (plain(type="macvlam"), ['type: "macvlam" is not a plugin of ours; did you mean macvlan?']),
+        (plain(internal=True, master="eth0"), ["master: has no place beside internal"]),
+        (
+            plain(ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}),
+            ["ipam: "],
+        ),
+    ],
+)
+def test_findings(text: str, found: list[str]) -> None:
+    messages = [message for _, message, _ in told(text)]
+    assert len(messages) == len(found), messages
+    for message, expected in zip(messages, found, strict=True):
+        assert message.startswith(expected)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@given(JSON, st.sampled_from([None, 1, "\t"]))
+def test_every_value_has_a_line_where_it_stands(document: Any, indent: Any) -> None:
+    text = json.dumps(document, indent=indent)
+    found = dict(_lines(text))
+
+    def walk(value: Any, path: tuple[str | int, ...]) -> None:
+        line = text.split("\n")[found[path] - 1]
+        shown = json.dumps(value)
+        assert (shown if not isinstance(value, (list, dict)) else shown[0]) in line
+        members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, member in members:
+            walk(member, (*path, key))
+
+    walk(document, ())
+
+
+@given(st.dictionaries(st.sampled_from(["mode", "master", "mtu", "vlan", "mac"]), JSON))
+def test_what_the_plugin_refuses_is_found(keys: dict[str, Any]) -> None:
+    own = {key: value for key, value in keys.items() if value is not None}
+    config = {"name": "lan", "type": "macvlan", **own}
+    serious = [finding for finding in findings(json.dumps(config).encode()) if finding.serious]
+    assert bool(violations("macvlan", config)) <= bool(serious)
