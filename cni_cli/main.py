@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cni_cli import doctor, install, leases, network, validate
+from cni_cli import doctor, install, leases, network, validate, versions
 from cni_cli.errors import CommandError
-from cni_core import versions
 from cni_core.errors import CniError
 
 FAILED = 1

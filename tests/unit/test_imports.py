@@ -17,7 +17,7 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, or when a configuration was rejected; never by a call that succeeds.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision", "cni_core.versions"}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
