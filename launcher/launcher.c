@@ -19,7 +19,15 @@ struct program {
     const char *module;
 };
 
+/* What the import of a frozen module begins with. */
+static PyObject *frozen_code(PyObject *code);
+
 #include "frozen.h"
+
+static PyObject *frozen_code(PyObject *code)
+{
+    return _PyStaticCode_InternStrings((PyCodeObject *)code) ? NULL : Py_NewRef(code);
+}
 
 static PyObject *initialise_launcher(void);
 
@@ -30,8 +38,6 @@ struct _module_alias {
     const char *orig;
 };
 
-static const struct _frozen bootstrap_modules[] = {
-    {"_frozen_importlib", import_system, sizeof import_system, 0, NULL}, {0}};
 static const struct _frozen no_modules[] = {{0}};
 static const struct _module_alias no_aliases[] = {{0}};
 
