@@ -6,30 +6,26 @@ holds for all of a parent's children, whom the kernel would switch without a wor
 
 from __future__ import annotations
 
-from errno import EBUSY, EINVAL
-from posix import close, fstat, listdir, stat
+from posix import close, fstat, stat
 
 from cni_core import parent as parents
 from cni_core.errors import PARENT_UNUSABLE, CniError
 from cni_core.link import temporary_name
 from cni_core.netns import OWN, Sandbox
 from cni_core.registry import Registry, attachment, is_route
-from cni_core.rtnl.messages import del_link, del_route, new_link, u16, u32
-from cni_core.rtnl.socket import KernelError, Rtnl
+from cni_core.rtnl.messages import del_route
+from cni_core.rtnl.socket import Rtnl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from cni_core.address import Cidr
     from cni_core.attach import LinkKind
+    from cni_core.children import Probe
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
 
-# What tells whether a parent has children of the other kind: the kernel refuses to mix them (linux/if_link.h:
-# IFLA_MACVLAN_MODE bridge; IFLA_IPVLAN_MODE l2, which harms nobody if there is no ipvlan, as the first has shown).
-_PROBES = (("macvlan", u32(1, 4)), ("ipvlan", u16(1, 0)))
-_OF_PASSTHRU_TOO = (EBUSY, EINVAL)
 _PROBE = parents.short_name("cni", "probe")  # beside the parent; in a container it has the name that a DEL looks for
 
 
@@ -46,12 +42,15 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
             _remove_orphan(request, registry)
             raise
         key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
-        probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
+        use, recorded = kind.use(request.config), registry.use(key)
         try:
-            _settle_use(registry, key, kind, kind.use(request.config), probe)
-            return parent, registry.join(request, key, kind.use(request.config))
+            if recorded != use and (recorded or kind.SWITCHES_OTHERS):
+                from cni_core.children import Probe  # not for a call to pay for that need not ask
+
+                with Probe(temporary_name(request), parent, host, sandbox.fd, inside) as probe:
+                    _settle_use(registry, key, kind, use, recorded, probe)
+            return parent, registry.join(request, key, use)
         except BaseException:
-            probe.clear()
             _remove_unused(request, registry, key)
             raise
 
@@ -119,12 +118,13 @@ def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
     addresses of the links there are.
     """
     from cni_core import hostroutes
+    from cni_core.children import children_of
 
     for route in hostroutes.ours(host):
         index = route.links[0]
         if not registry.users(_route_key(index, route.dst)) and not any(
             address.cidr.address in route.dst
-            for link, inside in _children(index)
+            for link, inside in children_of(index)
             for address in inside.addresses(link.index)
         ):
             host.execute(del_route(route))
@@ -172,63 +172,31 @@ def _home(request: Request, namespace: str) -> Sandbox | None:
 
 
 def _carries_anything(parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:
-    probe = _Probe(_PROBE, parent, rtnl, home.fd, rtnl)
-    probe.clear()
-    if any(link.parent == parent.index and link.parent_nsid is None for link in rtnl.links()):
-        return True
-    if not (probe.makes("macvlan") and probe.makes("ipvlan")):
-        return True
+    from cni_core.children import Probe, children_of
+
+    with Probe(_PROBE, parent, rtnl, home.fd, rtnl) as probe:
+        if any(link.parent == parent.index and link.parent_nsid is None for link in rtnl.links()):
+            return True
+        if not (probe.makes("macvlan") and probe.makes("ipvlan")):
+            return True
     # A VLAN on it hinders neither.
-    return home.path == OWN and any(True for _ in _children(parent.index))
+    return home.path == OWN and any(True for _ in children_of(parent.index))
 
 
-def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, probe: _Probe) -> None:
-    """CniError unless the parent is free for this use, or used so already."""
-    recorded = registry.use(key)
-    if recorded == wanted:
-        return
+def _settle_use(registry: Registry, key: str, kind: LinkKind, wanted: str, recorded: str, probe: Probe) -> None:
+    """CniError unless the parent is free for this use, which is not the one that is recorded (empty: none is)."""
     if recorded:
         # Where no child is left and none is being made, the records are of containers that died without a DEL.
         if registry.busy(key) or not (probe.makes("macvlan") and probe.makes("ipvlan")):
             raise _refusal(probe.parent, wanted, recorded, registry.users(key))
         for name, _ in registry.users(key):
             registry.leave(name)
-    elif kind.SWITCHES_OTHERS and not probe.makes("macvlan"):
-        found = {kind.use_of(link) for link, _ in _children(probe.parent.index) if link.kind == kind.NAME}
+    elif not probe.makes("macvlan"):
+        from cni_core.children import children_of
+
+        found = {kind.use_of(link) for link, _ in children_of(probe.parent.index) if link.kind == kind.NAME}
         if found != {wanted}:
             raise _refusal(probe.parent, wanted, " and ".join(sorted(found)), [])
-
-
-class _Probe:
-    """Asks the kernel what a parent may carry: by a link that goes at once."""
-
-    def __init__(self, name: str, parent: Link, host: Rtnl, netns: int, inside: Rtnl) -> None:
-        """The links are made in the namespace of the descriptor netns, whose socket inside is."""
-        self.parent = parent
-        self._name = name
-        self._host = host
-        self._netns = netns
-        self._inside = inside
-
-    def makes(self, kind: str) -> bool:
-        """Whether a link of the kind can be made; ask for macvlan first: an ipvlan switches others of its kind."""
-        self.clear()
-        data, mtu = dict(_PROBES)[kind], self.parent.mtu
-        message = new_link(self._name, kind, data, parent=self.parent.index, netns=self._netns, mtu=mtu, mac=b"")
-        try:
-            self._host.execute(message)
-        except KernelError as error:
-            if error.errno in _OF_PASSTHRU_TOO:
-                return False
-            raise
-        self.clear()
-        return True
-
-    def clear(self) -> None:
-        """Removes the link; it may also be one of a call that was killed."""
-        link = self._inside.link(self._name)
-        if link:
-            self._inside.execute(del_link(link.index))
 
 
 def _key(index: int, sandbox: Sandbox | None) -> str:
@@ -243,38 +211,6 @@ def _route_key(parent: int, subnet: Cidr) -> str:
 
 def _own_namespace() -> str:
     return str(stat(OWN).st_ino)
-
-
-def _children(parent: int) -> Iterator[tuple[Link, Rtnl]]:
-    """The links on a parent of our namespace in whatever other namespace we can enter, with a socket there."""
-    for path in _namespaces():
-        try:
-            with Sandbox(path) as sandbox, sandbox.rtnl() as inside:
-                for link in inside.links():
-                    # The other end of a veth is told as its parent, too.
-                    if link.parent == parent and link.parent_nsid is not None and link.kind != "veth":
-                        yield link, inside
-        except (CniError, OSError):  # gone meanwhile, or the host's own
-            continue
-
-
-def _namespaces() -> Iterator[str]:
-    """A path of every network namespace that has a name or a process."""
-    seen = set()
-    for directory, suffix in (("/run/netns", ""), ("/proc", "/ns/net")):
-        try:
-            names = listdir(directory)
-        except OSError:
-            continue
-        for name in names:
-            path = f"{directory}/{name}{suffix}"
-            try:
-                inode = stat(path).st_ino
-            except OSError:
-                continue
-            if inode not in seen:
-                seen.add(inode)
-                yield path
 
 
 def _refusal(parent: Link, wanted: str, found: str, users: list[tuple[str, str]]) -> CniError:
