@@ -14,11 +14,11 @@ from posix import (
     O_NOFOLLOW,
     O_NONBLOCK,
     O_RDONLY,
-    O_TRUNC,
     O_WRONLY,
     access,
     close,
     fstat,
+    ftruncate,
     link,
     listdir,
     mkdir,
@@ -127,7 +127,7 @@ class Directory:
     def write(self, name: str, text: str) -> None:
         """Writes a file in place. A reader may see half of it: for what can be told from the rest if it is lost."""
         try:
-            self._write(name, O_TRUNC, text)
+            self._write(name, 0, text)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -188,6 +188,9 @@ class Directory:
         data = text.encode()
         fd = self._open(name, O_WRONLY | O_CREAT | flags)
         try:
+            # Not O_TRUNC, which drops the page that is written next: that takes longer than all the rest.
+            if not flags & O_APPEND and fstat(fd).st_size > len(data):
+                ftruncate(fd, 0)
             written = write(fd, data)
         finally:
             close(fd)

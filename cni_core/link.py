@@ -10,7 +10,7 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL
 
-from cni_core import dad, sysctl
+from cni_core import sysctl
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.netns import Entered
@@ -85,20 +85,21 @@ def create(
 def configure(request: Request, link: Link, parent: Link, result: Result, sandbox: Sandbox, inside: Rtnl) -> None:
     """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work."""
     temporary, ifname = link.name, request.ifname
-    timers = dad.Timers(request.config.get("dad", dad.FAST))
-    has_ipv6 = any(ip.cidr.family == AF_INET6 for ip in result.ips)
     cidrs = [ip.cidr for ip in result.ips]
+    ipv4, ipv6 = ([cidr for cidr in cidrs if cidr.family == family] for family in (AF_INET, AF_INET6))
     # The kernel announces the IPv4 addresses that a link has when it comes up, the IPv6 ones at the end of detection.
-    ipv4, ipv6 = (
-        [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in cidrs if cidr.family == family]
-        for family in (AF_INET, AF_INET6)
-    )
-    messages = [*ipv4, rename_and_raise(link.index, ifname), *ipv6]
+    messages = [new_address(link.index, cidr) for cidr in ipv4]
+    messages.append(rename_and_raise(link.index, ifname))
+    if ipv6:
+        from cni_core import dad  # for IPv6 alone to pay for
+
+        timers = dad.Timers(request.config.get("dad", dad.FAST))
+        messages += [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in ipv6]
     messages += [new_route(route) for route in routes(result.routes, result.ips, link.index)]
     with Entered(sandbox):
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
         sysctl.write("1", "net", "ipv4", "conf", temporary, "arp_notify")
-        if has_ipv6:
+        if ipv6:
             for name in ("lo", temporary):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
@@ -121,10 +122,10 @@ def configure(request: Request, link: Link, parent: Link, result: Result, sandbo
                     "Give the container another one, or none.",
                 ) from None
             raise
-        # Without a carrier detection waits for the cable, and so do the addresses: nothing to wait for here.
-        if has_ipv6 and parent.carrier:
-            dad.settle(inside, link.index)
-        if has_ipv6:
+        if ipv6:
+            # Without a carrier detection waits for the cable, and so do the addresses: nothing to wait for here.
+            if parent.carrier:
+                dad.settle(inside, link.index)
             timers.restore(ifname)
 
 

@@ -16,9 +16,7 @@ _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdefABCDEF")
 # A control character must be escaped (RFC 8259, 7); the others are what json.dumps escapes with ensure_ascii=False.
 _UNESCAPED_ALLOWED_FROM = " "
-_ESCAPED = {chr(n): f"\\u{n:04x}" for n in range(0x20)} | {
-    '"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
-}  # fmt: skip
+_ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class JsonError(ValueError):
@@ -220,5 +218,9 @@ def _text(value: object) -> str:
 
 def _quoted(string: str) -> str:
     if '"' in string or "\\" in string or (string and min(string) < _UNESCAPED_ALLOWED_FROM):
-        string = "".join([_ESCAPED.get(char, char) for char in string])
+        string = "".join([_ESCAPED.get(char) or _character(char) for char in string])
     return f'"{string}"'
+
+
+def _character(char: str) -> str:
+    return f"\\u{ord(char):04x}" if char < _UNESCAPED_ALLOWED_FROM else char

@@ -6,12 +6,12 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
 from cni_core.result import IP, Result, RouteSpec
 from ipam.ranges import RangeSet, assign, range_sets
-from ipam.resolv_conf import dns_of
 from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from cni_core.request import Request
     from ipam.index import Attachment
@@ -25,7 +25,11 @@ def add(request: Request, undo: list[Callable[[], None]]) -> Result:
     sets = range_sets(request)
     asked = assign(sets, request.ips)
     routes = [_route(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
-    dns = dns_of(request.ipam["resolvConf"]) if request.ipam.get("resolvConf") else {}
+    dns: dict[str, Any] = {}
+    if request.ipam.get("resolvConf"):
+        from ipam.resolv_conf import dns_of
+
+        dns = dns_of(request.ipam["resolvConf"])
     given: list[Address] = []
     undo.append(lambda: _give_back(request, given))
     with _store(request) as store:

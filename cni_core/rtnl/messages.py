@@ -361,7 +361,7 @@ class InterfaceAddress:
         return bool(self.flags & IFA_F_DADFAILED)
 
 
-def new_address(index: int, cidr: Cidr, *, dad: bool) -> Message:
+def new_address(index: int, cidr: Cidr, *, dad: bool = True) -> Message:
     """RTM_NEWADDR, IPv4 with its subnet's broadcast; without dad an IPv6 address is usable at once, whoever has it."""
     flags = 0 if dad or cidr.family == AF_INET else IFA_F_NODAD
     packed = cidr.address.packed

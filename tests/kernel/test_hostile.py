@@ -50,7 +50,7 @@ COMMANDS = ["ADD", "ADD", "ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"]
 def changed(draw: st.DrawFn, document: Any) -> Any:
     """The document with a value changed, a member added or one taken away, wherever."""
     members = sorted(document.keys() - {"dataDir"}) if isinstance(document, dict) else []
-    if members and draw(st.integers(0, 3)):
+    if members and draw(st.integers(0, 3)) > 0:
         name = draw(st.sampled_from(members))
         return document | {name: draw(changed(document[name]))}
     if isinstance(document, list) and document and draw(st.booleans()):
