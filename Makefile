@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh Debian machine, as root; the other targets are their parts.
 
-SHELL := /bin/bash
+SHELL := /bin/bash -o pipefail
 DESTDIR ?=
 CNI_BIN_DIR ?= /opt/cni/bin
 # Debian's Python: the environment of the build is the same on every machine, whatever else lies in PATH.
@@ -14,9 +14,12 @@ BUILT := build/plugins
 SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 PLUGINS ?= dist/cni
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
+RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
+ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
+.PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
 	kernel-faults conformance clean
 
 demo: build
@@ -29,6 +32,8 @@ build: $(BUILT)
 
 install: build
 	@dist/cni/cni-macvlan-py install --aliases --bin-dir "$(DESTDIR)$(CNI_BIN_DIR)"
+
+dist: $(ARCHIVE)
 
 # On the host's kernel, which has macvlan nearly everywhere: User-Mode Linux's times say nothing. OPTIONS: --help.
 bench: build $(SECOND_TIER)
@@ -61,8 +66,9 @@ lab: $(VENV)/dev
 	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py
 	$(LAB) --timeout 300 -- $(VENV)/bin/pytest tests/lab/test_topology.py
 
-# Every test is run through each tier, but for those of the launcher, of the suite, and those that run no program.
-kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL)
+# Every test is run through each tier, but for those of the launcher, of the suite, of installing, and those that run
+# no program.
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(ARCHIVE)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults \
 		conformance
 
@@ -71,7 +77,8 @@ kernel-launcher:
 
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
-		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py
+		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py \
+		--ignore tests/kernel/test_install.py
 
 # The short forms of what soak does.
 kernel-faults:
@@ -96,6 +103,17 @@ $(SECOND_TIER): $(BUILT)
 	@rm -rf $@ && mkdir -p $@ && ln -s ../../dist/cni/_internal $@/_internal
 	@CC=none $(PYTHON) -m launcher.build $@ 2>/dev/null
 	@touch $@
+
+# The same bytes from the same commit, as what is in it. Runs where the C library is as old as this one's, or newer.
+$(ARCHIVE): $(BUILT) README.md $(wildcard docs/* examples/*)
+	@echo "packing $@…"
+	@rm -rf build/release && mkdir -p build/release/$(RELEASE)
+	@cp -a dist/cni/. README.md docs examples build/release/$(RELEASE)/
+	@tar -C build/release --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
+		--mtime=@$$(git log -1 --format=%ct 2>/dev/null || echo 0) -c $(RELEASE) | gzip -n9 >$@.new
+	@mv $@.new $@
+	@cd dist && sha256sum $(@F) >$(@F).sha256
+	@rm -rf build/release
 
 clean:
 	rm -rf build dist $(VENV) $(VALIDATORS)

@@ -138,8 +138,9 @@ def _plugins(directory: str) -> Iterator[Check]:
     ours = [name for name in ("cni-macvlan-py", "cni-ipvlan-py") if os.access(f"{directory}/{name}", os.X_OK)]
     if not ours:
         yield Check(WARNING, f"{directory} has no plugins of ours", "Put them there: cni-macvlan-py install")
-    elif not os.path.isdir(f"{directory}/_internal"):
-        yield Check(FAILURE, f"{directory}/_internal is missing", "Install the plugins whole: cni-macvlan-py install")
+    elif not os.path.isdir(f"{os.path.dirname(os.path.realpath(f'{directory}/{ours[0]}'))}/_internal"):
+        mend = "Install the plugins whole: cni-macvlan-py install"
+        yield Check(FAILURE, f"{directory}/{ours[0]} has no _internal beside it", mend)
     else:
         yield Check(OK, f"{directory} has {', '.join(ours)}")
     for name in found:

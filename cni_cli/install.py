@@ -1,9 +1,18 @@
-"""`install` and `uninstall`: the executables into a runtime's directory, from the build that this program is of."""
+"""`install` and `uninstall`: the executables into a runtime's directory, from the build that this program is of.
+
+A build is copied whole into a directory of its own, BUILD-DIGEST, and the names that runtimes call are links into it:
+
+    cni-macvlan-py -> cni-py-4f1c2a90b3de/cni-macvlan-py
+    cni-py-4f1c2a90b3de/{cni-macvlan-py,cni-ipvlan-py,_internal}
+
+So an upgrade is the renaming of a link: a call is answered by the old build or the new one, never by parts of both. The
+build before stays for the calls that still run in it, and goes with the next upgrade.
+"""
 
 from __future__ import annotations
 
 import argparse
-import filecmp
+import hashlib
 import os
 import shutil
 import sys
@@ -16,6 +25,7 @@ from cni_cli.errors import CommandError
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
 INTERNAL = "_internal"
 ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py", "host-local": "cni-macvlan-py"}
+BUILD = "cni-py-"
 
 
 def add_to(commands: Any, kind: str) -> None:
@@ -37,20 +47,22 @@ def add_to(commands: Any, kind: str) -> None:
 
 
 def install(options: argparse.Namespace) -> int:
-    """Each file is copied beside its place and renamed, and the libraries come first: a call during an upgrade finds
-    the old or the new, whole."""
     source, target = _own_build(), Path(options.bin_dir)
     if target.resolve() == source:
         raise CommandError(f"{target} is where this program is already")
     target.mkdir(parents=True, exist_ok=True)
-    _replace(source / INTERNAL, target / INTERNAL)
+    before = _current(target)
+    build = _copied(source, target)
     for name in PROGRAMS:
-        _replace(source / name, target / name)
+        _point(target / name, f"{build}/{name}")
     for alias, name in ALIASES.items() if options.aliases else ():
         if _is_anothers(target / alias):
             print(f"{target / alias} is another plugin's and stays.", file=sys.stderr)
         else:
-            _replace_link(target / alias, name)
+            _point(target / alias, name)
+    for old in target.glob(f"{BUILD}*"):
+        if old.name not in (build, before):
+            shutil.rmtree(old)
     print(f"installed in {target}")
     return 0
 
@@ -58,14 +70,13 @@ def install(options: argparse.Namespace) -> int:
 def uninstall(options: argparse.Namespace) -> int:
     """Removes what install put there, and nothing else."""
     target = Path(options.bin_dir)
-    if not any((target / name).exists() for name in PROGRAMS):
+    if not _current(target):
         raise CommandError(f"{target} has no plugins of ours")
-    for alias in ALIASES:
-        if (target / alias).is_symlink() and not _is_anothers(target / alias):
-            (target / alias).unlink()
-    for name in PROGRAMS:
-        (target / name).unlink(missing_ok=True)
-    shutil.rmtree(target / INTERNAL, ignore_errors=True)
+    for name in (*ALIASES, *PROGRAMS):
+        if (target / name).is_symlink() and not _is_anothers(target / name):
+            (target / name).unlink()
+    for build in target.glob(f"{BUILD}*"):
+        shutil.rmtree(build)
     print(f"removed from {target}")
     return 0
 
@@ -79,35 +90,46 @@ def _own_build() -> Path:
     return directory
 
 
+def _current(target: Path) -> str:
+    """The build that the names of a directory lead to; empty if it has none."""
+    link = target / PROGRAMS[0]
+    return os.readlink(link).partition("/")[0] if link.is_symlink() else ""
+
+
+def _copied(source: Path, target: Path) -> str:
+    """The name of the build's directory, which is made whole under another name first."""
+    name = f"{BUILD}{_digest(source)}"
+    unfinished = target / f".{name}.{os.getpid()}"
+    if not (target / name).exists():
+        try:
+            unfinished.mkdir()
+            for program in PROGRAMS:
+                shutil.copy2(source / program, unfinished, follow_symlinks=False)
+            shutil.copytree(source / INTERNAL, unfinished / INTERNAL, symlinks=True)
+            unfinished.rename(target / name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return name
+
+
+def _digest(source: Path) -> str:
+    """Of all that is copied."""
+    digest = hashlib.sha256()
+    files = (path for path in (source / INTERNAL).rglob("*") if path.is_file())
+    for path in (*(source / name for name in PROGRAMS), *sorted(files)):
+        digest.update(f"{path.relative_to(source)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def _is_anothers(path: Path) -> bool:
-    """Whether something stands there that is not a link to a program of ours."""
-    return os.path.lexists(path) and not (path.is_symlink() and os.readlink(path) in PROGRAMS)
+    """Whether something stands there that is not a link of ours."""
+    if not os.path.lexists(path):
+        return False
+    return not (path.is_symlink() and os.readlink(path).startswith((BUILD, *PROGRAMS)))
 
 
-def _replace(source: Path, target: Path) -> None:
-    new, old = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.old")
-    _remove(new)
-    _remove(old)
-    if source.is_dir():
-        shutil.copytree(source, new, symlinks=True)
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-        _remove(old)
-    elif not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
-        shutil.copy2(source, new)
-        new.rename(target)
-
-
-def _replace_link(path: Path, name: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    _remove(new)
-    new.symlink_to(name)
-    new.rename(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _point(link: Path, to: str) -> None:
+    """Makes the link, or turns it, in one step."""
+    new = link.with_name(f".{link.name}.{os.getpid()}")
+    new.symlink_to(to)
+    new.rename(link)

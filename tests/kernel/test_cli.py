@@ -184,21 +184,3 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
     assert found["network doctor: master: there is no link named eth8"] == "failure"
     assert found["eth0.77: nobody is on this link, which we made"] == "warning"
     assert found["network lan: gone eth0 is attached without a lease"] == "warning"
-
-
-def test_install_and_uninstall(node: Node, tmp_path: Path) -> None:
-    target = tmp_path / "bin"
-    target.mkdir()
-    (target / "ipvlan").write_text("somebody else's")
-    for _ in range(2):  # an upgrade, too
-        done = node.run("macvlan", "install", "--bin-dir", str(target), "--aliases")
-        assert done.returncode == 0, done.stderr
-        assert b"ipvlan is another plugin's and stays" in done.stderr
-    names = ["_internal", "cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "macvlan"]
-    assert sorted(path.name for path in target.iterdir()) == names
-    assert (target / "ipvlan").read_text() == "somebody else's"
-    version = node.lan.node.run([str(target / "macvlan")], input=b"{}", env={"CNI_COMMAND": "VERSION"})
-    assert json.loads(version.stdout)["supportedVersions"]
-    assert b"network" in node.lan.node.run([str(target / "cni-ipvlan-py"), "--help"], env={}).stdout
-    assert node.run("macvlan", "uninstall", "--bin-dir", str(target)).returncode == 0
-    assert [path.name for path in target.iterdir()] == ["ipvlan"]
