@@ -193,10 +193,10 @@ def say(text: str) -> None:
 
 def show(document: dict[str, Any]) -> None:
     """JSON for a person: short objects and lists stay on a line."""
-    print("\n".join(f"    {line}" for line in _pretty(document, 110)), flush=True)
+    print("\n".join(f"    {line}" for line in pretty(document, 110)), flush=True)
 
 
-def _pretty(value: Any, width: int) -> list[str]:
+def pretty(value: Any, width: int) -> list[str]:
     flat = json.dumps(value, ensure_ascii=False)
     if len(flat) <= width or not isinstance(value, (dict, list)):
         return [flat]
@@ -204,7 +204,7 @@ def _pretty(value: Any, width: int) -> list[str]:
     members = members or [("", item) for item in value]
     lines = ["{" if isinstance(value, dict) else "["]
     for i, (name, member) in enumerate(members):
-        inner = _pretty(member, width - 2 - len(name))
+        inner = pretty(member, width - 2 - len(name))
         inner[0] = name + inner[0]
         inner[-1] += "," if i + 1 < len(members) else ""
         lines += [f"  {line}" for line in inner]

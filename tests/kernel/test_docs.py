@@ -1,0 +1,238 @@
+"""The documents: every command that they show is run, every configuration tried, every link followed.
+
+A document is one session on a node, in the order of the page. A block that begins with ```sh is the node's, one with
+```sh router the router's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.lab.topology import BUSYBOX, Host, Topology
+from tests.kernel.busybox import busybox_root
+from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, Plugin, links
+
+NET_D, NETWORKS, BIN = Path("/etc/cni/net.d"), Path("/var/lib/cni/networks"), Path("/opt/cni/bin")
+DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+VLANS = (50, 60, 70)
+# What a command of a document is here, where it is not what its name says.
+PROGRAMS = {
+    # All but install has been done, or runs this test.
+    "make": f'[ "$1" != install ] || exec /usr/bin/make -C {REPOSITORY} "$@"\ngrep "^$1:" {REPOSITORY}/Makefile',
+    "cnitool": f'CNI_PATH={BIN} exec {CNITOOL} "$@"',
+    "ping": f'exec {BUSYBOX} ping "$@"',
+    # User-Mode Linux has no seccomp.
+    "podman": 'case $1 in run) shift; set -- run --security-opt seccomp=unconfined --cap-add NET_RAW "$@" ;; esac\n'
+    'exec /usr/bin/podman "$@"',
+}
+CONTAINERS_CONF = """
+[containers]
+cgroups = "disabled"
+cgroupns = "host"
+{documented}
+network_config_dir = "/etc/cni/net.d"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+runtime = "crun"
+"""
+STORAGE_CONF = '[storage]\ndriver = "vfs"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
+
+
+class Session:
+    """A node with eth0 and eth1 (and eth2, without address) on a switch, and a router there, in the VLANs too."""
+
+    def __init__(self, net: Topology, directory: Path) -> None:
+        self.net = net
+        self.directory = directory
+        self.node, self.router, switch = net.host("node"), net.host("router"), net.switch("switch")
+        for name in ("eth0", "eth1", "eth2"):
+            net.cable(self.node, name, switch, trunk=VLANS)
+        net.cable(self.router, "eth0", switch, trunk=VLANS)
+        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
+        self.node.address("eth1", "192.168.60.7/24")
+        self.router.address("eth0", "192.168.50.1/24", "192.168.60.1/24", "fd00:50::1/64")
+        for vlan in VLANS:
+            self.router.ip(f"link add link eth0 name eth0.{vlan} type vlan id {vlan}")
+            self.router.address(f"eth0.{vlan}", f"10.{vlan}.0.1/24")
+        self.programs = directory / "programs"
+        self.programs.mkdir()
+        for name, script in PROGRAMS.items():
+            (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self.programs / name).chmod(0o755)
+        self.environment = {"PATH": f"{self.programs}:{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(directory)}
+
+    def sh(self, script: str, host: Host | None = None) -> str:
+        """What a script says, every command of which must succeed."""
+        argv = ["bash", "-euo", "pipefail", "-c", script]
+        done = (host or self.node).run(argv, env=self.environment, cwd=str(self.directory), check=False, timeout=240)
+        assert done.returncode == 0, f"{script}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+        return done.stdout.decode()
+
+    def follow(self, document: Path) -> None:
+        """Runs the page's commands."""
+        for info, block in blocks(document):
+            if info.startswith("sh"):
+                self.sh(block, self.router if info == "sh router" else None)
+
+    def with_plugins(self) -> None:
+        self.sh("make install CNI_BIN_DIR=/opt/cni/bin")
+
+    def with_lan(self) -> None:
+        self.sh(
+            "cni-macvlan-py network create lan --subnet 192.168.50.0/24 --gateway 192.168.50.1 "
+            "--ip-range 192.168.50.128/25 --aux-address node=192.168.50.129 -o parent=eth0"
+        )
+
+
+def blocks(document: Path) -> list[tuple[str, str]]:
+    """(what stands behind the opening fence, what is in it) of each fenced block."""
+    return re.findall(r"^```([^\n]*)\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    shutil.rmtree(RECORDS, ignore_errors=True)
+    for directory in (NET_D, NETWORKS):
+        shutil.rmtree(directory, ignore_errors=True)
+    NET_D.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/opt"], check=True)
+    try:
+        BIN.mkdir(parents=True)
+        shutil.copy(GO / "loopback", BIN)
+        with Topology() as net:
+            yield Session(net, tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", "/opt"], check=True)
+
+
+# Before a page's first command
+
+
+def nothing(session: Session) -> None:
+    pass
+
+
+def of_kubernetes(session: Session) -> None:
+    for file in (REPOSITORY / "dist").glob("*.tar.gz*"):
+        shutil.copy(file, session.directory)
+    shutil.copytree(REPOSITORY / "examples", session.directory / "examples")
+
+
+def of_podman(session: Session) -> None:
+    [documented] = [block for info, block in blocks(REPOSITORY / "docs/podman.md") if info == "toml"]
+    directory = session.directory
+    (directory / "containers.conf").write_text(CONTAINERS_CONF.format(documented=documented))
+    (directory / "storage.conf").write_text(STORAGE_CONF.format(directory=directory))
+    session.environment |= {
+        "CONTAINERS_CONF": str(directory / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
+    }
+    root = busybox_root(directory / "root")
+    session.sh(f"tar -C {root} -c . | podman import - docker.io/library/busybox:latest")
+
+
+def of_migrating(session: Session) -> None:
+    for name in ("macvlan", "ipvlan", "host-local"):
+        shutil.copy(GO / name, BIN)
+    for name in ("web", "db"):
+        session.net.host(name)
+    ipam = {"type": "host-local", "ranges": [[{"subnet": "192.168.50.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+    document = {"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "macvlan", "master": "eth0", "ipam": ipam}]}
+    (NET_D / "lan.conflist").write_text(json.dumps(document))
+
+
+def of_troubleshooting(session: Session) -> None:
+    session.with_plugins()
+    session.with_lan()
+    session.net.host("web")
+    RECORDS.mkdir(exist_ok=True)
+
+
+BEFORE: dict[str, Callable[[Session], None]] = {
+    "README.md": nothing,
+    "kubernetes.md": of_kubernetes,
+    "podman.md": of_podman,
+    "migrating.md": of_migrating,
+    "troubleshooting.md": of_troubleshooting,
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_every_command_of_a_document_does_what_it_says(session: Session, name: str) -> None:
+    [document] = [document for document in DOCUMENTS if document.name == name]
+    BEFORE[name](session)
+    session.follow(document)
+    assert [link for link in links(session.node) if link not in ("eth0", "eth1", "eth2", "shop")] == []
+
+
+def test_no_document_has_commands_that_are_not_run() -> None:
+    for document in DOCUMENTS:
+        for info, _ in blocks(document):
+            assert info in ("sh", "sh router", "json", "yaml", "toml", ""), f"{document.name}: ```{info}"
+            assert document.name in BEFORE or not info.startswith("sh"), document.name
+
+
+def test_every_link_leads_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def rows() -> list[tuple[str, dict[str, Any]]]:
+    """docker's words, and the plugin, of each line of the README's table."""
+    found = re.findall(
+        r"^\| [^|]+ \| `(-d [^`]+)` \| `(\{.*\})` \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+    )
+    assert len(found) >= 10
+    return [(words, json.loads(plugin)) for words, plugin in found]
+
+
+def test_dockers_words_make_the_networks_that_the_readme_shows(session: Session) -> None:
+    session.with_plugins()
+    for words, plugin in rows():
+        kind, name = plugin["type"], shlex.split(words)[-1]
+        session.sh(f"cni-{kind}-py network create {words}")
+        [written] = json.loads((NET_D / f"{name}.conflist").read_text())["plugins"]
+        assert {key: value for key, value in written.items() if key != "capabilities"} == plugin, words
+        pod = session.net.host(f"pod-{name}")
+        assert json.loads(session.sh(f"cnitool add {name} {pod.netns}"))["ips"], words
+        session.sh(f"cnitool check {name} {pod.netns}")
+        session.sh(f"cnitool del {name} {pod.netns}")
+    assert links(session.node) == ["eth0", "eth1", "eth2"]
+
+
+def test_the_pages_conflists_are_valid(session: Session) -> None:
+    session.with_plugins()
+    pages = [block for document in DOCUMENTS for info, block in blocks(document) if info == "json"]
+    for page in [page for document in DOCUMENTS for info, page in blocks(document) if info == "yaml"]:
+        literal = re.search(r"config: \|\n((?:    .*\n)+)", page)
+        pages += [literal[1]] if literal else []
+    assert len(pages) > 8
+    for i, page in enumerate(pages):
+        (session.directory / f"{i}.json").write_text(page)
+    session.sh("cni-macvlan-py validate *.json | (! grep -v ': valid$')")
+
+
+def examples() -> Iterator[dict[str, Any]]:
+    for kind in ("macvlan", "ipvlan"):
+        yield from json.loads((REPOSITORY / f"cni_core/schema/{kind}.json").read_text())["examples"]
+
+
+@pytest.mark.parametrize("config", [pytest.param(config, id=config["name"]) for config in examples()])
+def test_every_example_of_the_configuration_reference_works(session: Session, config: dict[str, Any]) -> None:
+    plugin, pod = Plugin(session.node, config["type"], OURS), session.net.host("pod")
+    pod.ip("link add net0 up type dummy")
+    result = plugin.add(pod, config).result
+    plugin.check(pod, config, result).succeeded()
+    plugin.delete(pod, config).succeeded()
+    assert (links(pod), links(session.node)) == (["net0"], ["eth0", "eth1", "eth2"])
