@@ -13,6 +13,7 @@ GROUPS = (
     "host_local",
     "ranges",
     "requested",
+    "delegation",
     "delete",
     "check",
     "collect",
