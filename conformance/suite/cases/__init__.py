@@ -14,6 +14,7 @@ GROUPS = (
     "ranges",
     "requested",
     "delegation",
+    "routes",
     "delete",
     "check",
     "collect",
