@@ -8,6 +8,7 @@ GROUPS = (
     "protocol",
     "environment",
     "results",
+    "links",
     "macvlan",
     "ipvlan",
     "host_local",
