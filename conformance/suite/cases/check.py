@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.suite.case import equal, expect, extension, spec
+from conformance.suite.case import equal, expect, extension, reference, spec
 from conformance.suite.world import Pod, World
 
 LINKS = ("macvlan", "ipvlan")
@@ -101,6 +101,29 @@ def a_change_of_ipv6(world: World, plugin: str, change: str) -> None:
     pod = world.pod(plugin, ipam=world.dual_stack()).added()
     OF_IPV6[change](pod)
     pod.check().error()
+
+
+@extension("design: CHECK verifies the lease", each=("macvlan", "ipvlan", "host-local"))
+def the_lease_of_one_family_is_gone(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the lease of the IPv6 address is gone, though that of the IPv4 address is there."""
+    pod = world.pod(plugin, ipam=world.dual_stack()).added()
+    (world.data_dir / "conformance" / "fd00:1::2").unlink()
+    pod.check().error()
+
+
+@reference("plugins disk/backend.go: FindByID, a lease of before CNI 0.7")
+def a_lease_without_interface(world: World) -> None:
+    """CHECK finds a lease of the container's id alone."""
+    pod = world.pod("host-local", "web").added()
+    world.lease_file(pod.address, b"web")
+    pod.check().nothing()
+
+
+@spec(f"{CHECK}: what ADD made is there", each=LINKS)
+def two_next_hops_of_ipv6(world: World, plugin: str) -> None:
+    """CHECK of {0} finds two IPv6 routes to one destination as its ADD left them."""
+    routes = [{"dst": "fd00:9::/64", "gw": gateway} for gateway in ("fd00:1::8", "fd00:1::9")]
+    world.pod(plugin, ipam=world.ipam("fd00:1::/64", routes=routes)).added().check().nothing()
 
 
 @spec(f"{CHECK}: the namespace is gone", each=LINKS)

@@ -20,6 +20,7 @@ SCRIPT = """#!/bin/sh
 echo $CNI_COMMAND >>$0.calls
 cat >$0.$CNI_COMMAND.stdin
 env >$0.$CNI_COMMAND.environment
+echo elsewhere was called >&2
 [ ! -e $0.$CNI_COMMAND.kills ] || kill -9 $PPID
 [ ! -e $0.$CNI_COMMAND.stdout ] || cat $0.$CNI_COMMAND.stdout
 [ ! -e $0.$CNI_COMMAND.fails ]
@@ -111,6 +112,13 @@ def its_error(world: World, plugin: str, command: str) -> None:
     """The IPAM plugin's error to {1} is told by {0}."""
     error = _called(world, plugin, command, fails=True)[2].error(None if command == "STATUS" else 142)
     expect("elsewhere has none" in error["msg"], f"another text: {error}")
+
+
+@spec(f"{SPEC}: its stderr is the caller's", each=EVERY)
+def its_stderr(world: World, plugin: str, command: str) -> None:
+    """What the IPAM plugin prints to stderr on {1} is on {0}'s."""
+    answer = _called(world, plugin, command)[2]
+    expect(b"elsewhere was called" in answer.stderr, f"stderr is {answer.stderr!r}")
 
 
 @spec(f"{SPEC}: on failure of ADD, it must execute DEL", each=LINKS)

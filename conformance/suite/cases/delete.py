@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -113,6 +114,16 @@ def twice_at_once(world: World, plugin: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         for answer in threads.map(lambda _: pod.delete(), range(4)):
             answer.nothing()
+    equal("leases", world.leases(), {})
+
+
+@reference("plugins macvlan.go, ipvlan.go: DEL asks IPAM first", each=[(p, k) for p in LINKS for k in ("file", "fifo")])
+def a_namespace_that_is_none(world: World, plugin: str, kind: str) -> None:
+    """DEL of {0} has an end, and gives back the lease, when a {1} is where the namespace was, as after a reboot."""
+    pod = world.pod(plugin).added()
+    path = world.scratch / kind
+    path.touch() if kind == "file" else os.mkfifo(path)
+    pod.delete(CNI_NETNS=str(path))
     equal("leases", world.leases(), {})
 
 
