@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
 from conformance import generated
 from conformance.lab import Lab, LabError
-from conformance.lab.session import exit_status
+from conformance.lab.session import die_of, exit_status
 from conformance.lab.view import inside
-from conformance.suite import report
-from conformance.suite.case import Case
-from conformance.suite.run import FAILED, Verdict, judge_all, selected
-from conformance.suite.world import Subject
+
+try:
+    from conformance.suite import report
+    from conformance.suite.case import Case
+    from conformance.suite.run import FAILED, Verdict, judge_all, selected
+    from conformance.suite.world import Subject
+except ModuleNotFoundError as error:
+    print(f"conformance: {error}; .venv/bin/python, which `make conformance` sets up, has it", file=sys.stderr)
+    sys.exit(2)
 
 DOCUMENT = Path("docs/conformance.md")
+PLUGINS = ("macvlan", "ipvlan", "host-local")
 
 
 def main() -> int:
@@ -28,23 +35,35 @@ def main() -> int:
         return 0
     if not options.plugins:
         _parser().error("which plugins? --plugins DIRECTORY")
-    if not chosen:
-        _parser().error(f"no case has a name like {' or '.join(options.only)}; --list shows all")
+    for pattern in options.only:
+        if not selected([pattern]):
+            _parser().error(f"no case has a name like {pattern}; --list shows all")
     directories = [directory for directory in (options.plugins, options.versus) if directory]
-    for directory in directories:
-        for plugin in ("macvlan", "ipvlan", "host-local"):
-            if not os.access(os.path.join(directory, plugin), os.X_OK):
-                _parser().error(f"{directory} has no executable {plugin}")
-    files = [file for file in (options.json, options.junit) if file]
+    if options.write and len(options.names.split(",")) != len(directories):
+        _parser().error(f"--write: the names {options.names} are not one for each of {', '.join(directories)}")
+    executables = [os.path.join(directory, plugin) for directory in directories for plugin in PLUGINS]
+    for executable in executables:
+        if not os.path.isfile(executable) or not os.access(executable, os.X_OK):
+            _parser().error("{} has no executable {}".format(*os.path.split(executable)))
+    places = [os.path.dirname(os.path.abspath(file)) for file in (options.json, options.junit) if file]
+    for place in places:
+        if not os.path.isdir(place):
+            _parser().error(f"there is no directory {place}")
     if inside():
         return judged(directories, options, chosen)
+    if sys.stdout.isatty():
+        os.environ["CLICOLOR_FORCE"] = "1"  # the lab's own standard output is none
     try:
-        keep = [*directories, *(os.path.dirname(os.path.abspath(file)) for file in files)]
-        with Lab(options.kernel, keep=keep) as lab:
+        targets = [os.path.dirname(os.path.realpath(executable)) for executable in executables]
+        with Lab(options.kernel, keep=[*directories, *targets, *places]) as lab:
             return exit_status(lab.stream([sys.executable, "-m", "conformance", *sys.argv[1:]]))
     except LabError as error:
         print(f"conformance: there is no lab: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt:
+        die_of(signal.SIGINT)
+    except BrokenPipeError:
+        die_of(signal.SIGPIPE)
+    return 2
 
 
 def judged(directories: list[str], options: argparse.Namespace, chosen: list[Case]) -> int:
@@ -62,7 +81,7 @@ def judged(directories: list[str], options: argparse.Namespace, chosen: list[Cas
     ours = [verdicts[0] for verdicts in pairs]
     if options.versus:
         print()
-        print(report.side_by_side([os.path.basename(os.path.abspath(name)) for name in directories], pairs))
+        print(report.side_by_side(directories, pairs))
     if options.json:
         Path(options.json).write_text(report.as_json(options.plugins, ours), encoding="utf-8")
     if options.junit:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -13,6 +15,8 @@ from conformance.suite.case import TAGS
 from conformance.suite.run import FAILED, NOT_APPLICABLE, PASSED, Verdict
 
 MARKS = {PASSED: "ok", FAILED: "FAIL", NOT_APPLICABLE: "n/a"}
+# What plugins print and XML 1.0 has no characters for ("Char" of its section 2.2).
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 COLOURS = {PASSED: "\033[32m", FAILED: "\033[31m", NOT_APPLICABLE: "\033[33m"}
 
 
@@ -30,7 +34,7 @@ def line(number: int, of: int, verdicts: Sequence[Verdict]) -> str:
 
 def _mark(outcome: str) -> str:
     mark = f"{MARKS[outcome]:4}"
-    return f"{COLOURS[outcome]}{mark}\033[0m" if sys.stdout.isatty() else mark
+    return f"{COLOURS[outcome]}{mark}\033[0m" if "CLICOLOR_FORCE" in os.environ or sys.stdout.isatty() else mark
 
 
 def summary(directory: str, verdicts: Sequence[Verdict]) -> str:
@@ -88,19 +92,24 @@ def as_junit(directory: str, verdicts: Sequence[Verdict]) -> str:
             )
             if verdict.outcome != PASSED:
                 kind = "failure" if verdict.outcome == FAILED else "skipped"
-                ET.SubElement(element, kind, message=verdict.reason).text = verdict.case.says
+                ET.SubElement(element, kind, message=_NO_XML.sub("\ufffd", verdict.reason)).text = verdict.case.says
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def side_by_side(names: Sequence[str], pairs: Sequence[Sequence[Verdict]]) -> str:
     """The cases in which the two differ, a line each."""
-    lines = [f"{names[0]:>8} {names[1]:>8}  what differs"]
+    widths = [max(len(name), 4) for name in names]
+    lines = [f"{_aligned(names, widths)}  what differs"]
     for verdicts in pairs:
         if len({verdict.outcome for verdict in verdicts}) > 1:
-            marks = " ".join(f"{MARKS[verdict.outcome]:>8}" for verdict in verdicts)
+            marks = _aligned([MARKS[verdict.outcome] for verdict in verdicts], widths)
             lines.append(f"{marks}  {verdicts[0].case.name}: {verdicts[0].case.says}")
     return "\n".join(lines)
+
+
+def _aligned(words: Sequence[str], widths: Sequence[int]) -> str:
+    return " ".join(f"{word:>{width}}" for word, width in zip(words, widths, strict=True))
 
 
 def markdown(names: Sequence[str], pairs: Sequence[Sequence[Verdict]]) -> str:

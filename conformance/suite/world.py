@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 
-from conformance.lab.topology import Container, Host, Topology
+from conformance.lab.topology import Container, Host, Switch, Topology
 from conformance.suite import kernel, results
 from conformance.suite.case import Failed, NotApplicable, equal, expect
 
@@ -64,7 +64,7 @@ class Answer:
         """The one JSON object on stdout. Failed."""
         try:
             document = json.loads(self.stdout)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Failed(f"stdout is not one JSON document: {self}") from None
         expect(isinstance(document, dict), f"stdout is not a JSON object: {self}")
         return dict(document)
@@ -132,18 +132,18 @@ class World:
     @cached_property
     def node(self) -> Host:
         node = self.net.host("node")
-        self.net.cable(node, "eth0", self._switch, trunk=VLANS)
+        self.net.cable(node, "eth0", self.switch, trunk=VLANS)
         return node
 
     @cached_property
     def beyond(self) -> Host:
         beyond = self.net.host("beyond")
-        self.net.cable(beyond, "eth0", self._switch, trunk=VLANS)
+        self.net.cable(beyond, "eth0", self.switch, trunk=VLANS)
         beyond.address("eth0", "10.1.0.1/24", "fd00:1::1/64")
         return beyond
 
     @cached_property
-    def _switch(self) -> Any:
+    def switch(self) -> Switch:
         return self.net.switch("switch")
 
     def beyond_vlan(self, vlan: int, address: str) -> None:
@@ -206,6 +206,7 @@ class Pod:
                 **keys,
             }
         )
+        self.path = world.subject.directory  # CNI_PATH
         self.attached = False
         self.result: dict[str, Any] = {}
 
@@ -229,7 +230,7 @@ class Pod:
         return f"/run/netns/{self.name}" if self.plugin == "host-local" else self.container.netns
 
     def environment(self, command: str, variables: dict[str, str | None]) -> dict[str, str]:
-        environment: dict[str, str | None] = {"CNI_COMMAND": command, "CNI_PATH": self.world.subject.directory}
+        environment: dict[str, str | None] = {"CNI_COMMAND": command, "CNI_PATH": self.path}
         if command in ("ADD", "DEL", "CHECK"):
             environment |= {"CNI_CONTAINERID": self.name, "CNI_NETNS": self.netns, "CNI_IFNAME": self.ifname}
         return {name: value for name, value in (environment | variables).items() if value is not None}

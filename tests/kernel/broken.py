@@ -62,9 +62,13 @@ class Call:
         return self.command == "ADD" and self.status == 0
 
     @property
+    def network(self) -> Path:
+        """Where its leases are."""
+        return Path(self.config["ipam"]["dataDir"], self.config["name"])
+
+    @property
     def leases(self) -> list[Path]:
-        network = Path(self.config["ipam"]["dataDir"], self.config["name"])
-        return [path for path in network.iterdir() if path.name[0].isdigit() or ":" in path.name]
+        return [path for path in self.network.iterdir() if path.name[0].isdigit() or ":" in path.name]
 
     def ip(self, arguments: str) -> None:
         """In the container's namespace."""
@@ -145,6 +149,70 @@ def writes_leases_of_another_form(call: Call) -> None:
     if call.added:
         for lease in call.leases:
             lease.write_bytes(lease.read_bytes().replace(b"\r\n", b"\n"))
+
+
+@defect
+def adds_a_default_route(call: Call) -> None:
+    call.run()
+    if call.added:
+        call.ip("route replace default dev eth0")
+
+
+@defect
+def sets_one_next_hop(call: Call) -> None:
+    call.run()
+    if call.added:
+        call.ip("route del 10.9.0.0/16 via 10.1.0.9")
+
+
+@defect
+def forgets_the_last_address(call: Call) -> None:
+    if call.command == "ADD":
+        (call.network / "last_reserved_ip.0").unlink(missing_ok=True)
+    call.run()
+
+
+@defect
+def takes_others_leases(call: Call) -> None:
+    if call.command == "ADD" and call.network.exists():
+        for lease in call.leases:
+            lease.unlink()
+    call.run()
+
+
+@defect
+def has_a_lock_of_its_own(call: Call) -> None:
+    (call.network / "lock").unlink(missing_ok=True)
+    call.run()
+
+
+@defect
+def leaves_an_empty_lease(call: Call) -> None:
+    call.run()
+    if call.command == "ADD" and call.status:
+        (call.network / "10.1.0.2").touch()
+
+
+# Delegation
+
+
+@defect
+def keeps_variables_from_its_ipam(call: Call) -> None:
+    call.environ.pop("CNI_ARGS", None)
+    call.run()
+
+
+@defect
+def shortens_the_configuration_of_its_ipam(call: Call) -> None:
+    call.config["ipam"].pop("its", None)
+    call.run()
+
+
+@defect
+def swallows_errors(call: Call) -> None:
+    call.run()
+    if call.status:
+        call.status, call.stdout, call.document = 0, b"", None
 
 
 # What an ADD tells
@@ -310,6 +378,15 @@ def finds_nothing_wrong(call: Call) -> None:
 
 
 @defect
+def sees_no_ipv6(call: Call) -> None:
+    if call.command == "CHECK":
+        for key, kept in (("ips", "address"), ("routes", "dst")):
+            result = call.config["prevResult"]
+            result[key] = [one for one in result[key] if ":" not in one[kept]]
+    call.run()
+
+
+@defect
 def mends_on_check(call: Call) -> None:
     call.run()
     if call.command == "CHECK":
@@ -327,6 +404,35 @@ def finds_fault(call: Call) -> None:
 def collects_nothing(call: Call) -> None:
     if call.command != "GC":
         call.run()
+
+
+@defect
+def collects_only_once(call: Call) -> None:
+    before = call.leases if call.command == "GC" else []
+    call.run()
+    if before and before == call.leases:
+        call.status, call.document = 1, {"cniVersion": "1.1.0", "code": 100, "msg": "nothing to collect"}
+
+
+@defect
+def collects_by_one_key(call: Call) -> None:
+    if call.command == "GC" and "cni.dev/attachments" in call.config:
+        call.config["cni.dev/valid-attachments"] = []
+    call.run()
+
+
+@defect
+def removes_the_parent(call: Call) -> None:
+    call.run()
+    if call.command == "DEL":
+        subprocess.run(["ip", "link", "del", "eth0"], check=True)
+
+
+@defect
+def keeps_the_sub_interface(call: Call) -> None:
+    call.run()
+    if call.command == "DEL":
+        subprocess.run(["ip", "link", "add", "link", "eth0", "name", "eth0.50", "type", "vlan", "id", "50"])
 
 
 @defect

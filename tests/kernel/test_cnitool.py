@@ -1,13 +1,15 @@
-"""cnitool and a chain in which another plugin gives the interface that ipvlan's links are to be on."""
+"""cnitool: fixed addresses, and a chain in which another plugin gives the interface that ipvlan's links are on."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pytest
+
 from conformance.lab.topology import Container
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import CNITOOL, OURS, RECORDS, addresses, links
+from tests.kernel.plugin import CNITOOL, OURS, RECORDS, addresses, leases, links
 
 # As the plugins of clouds do that give a pod an address of the node's second interface.
 UPLINK = """#!/bin/sh
@@ -43,3 +45,24 @@ def test_ipvlan_chained_on_another_plugins_interface(lan: Lan, tmp_path: Path) -
     cnitool("del", pod)
     assert links(pod) == []
     assert list((RECORDS / "attachments").iterdir()) == []
+
+
+# The two ways in which a runtime asks for an address: CNI_ARGS, and the capability `ips`.
+ASKED = {"CNI_ARGS": "IgnoreUnknown=1;IP=10.1.0.77", "CAP_ARGS": '{"ips": ["10.1.0.77/24"]}'}
+
+
+@pytest.mark.parametrize("way", ASKED)
+@pytest.mark.parametrize("plugin", ["macvlan", "ipvlan"])
+def test_a_fixed_address(lan: Lan, tmp_path: Path, plugin: str, way: str) -> None:
+    config = {"type": plugin, "master": "eth0", "ipam": lan.dual_stack, "capabilities": {"ips": True}}
+    document = {"cniVersion": "1.0.0", "name": "lan", "plugins": [config]}
+    (tmp_path / "lan.conflist").write_text(json.dumps(document))
+    pod = lan.container("pod")
+    environment = {"CNI_PATH": str(OURS), "NETCONFPATH": str(tmp_path), "PATH": "/usr/bin:/bin", way: ASKED[way]}
+    for command in ("add", "check", "del"):
+        lan.node.run([str(CNITOOL), command, "lan", pod.netns], env=environment)
+        if command == "add":
+            assert addresses(pod) == ["10.1.0.77/24", "fd00:1::2/64"]
+            assert pod.ping("10.1.0.1")
+            assert lan.beyond.ping("fd00:1::2")
+    assert (links(pod), leases(lan.data_dir)) == ([], {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,18 @@ def test_for_programs(verdicts: list[Verdict]) -> None:
     assert len(suites[1].findall("testcase/skipped")) == 1
 
 
+def test_junit_of_what_xml_has_no_characters_for(verdicts: list[Verdict]) -> None:
+    noisy = replace(verdicts[1], reason="\x00\x1b[1mnoise\ud800")
+    (failure,) = ET.fromstring(report.as_junit("dir", [noisy])).iter("failure")
+    assert failure.get("message") == "\ufffd\ufffd[1mnoise\ufffd"
+
+
 def test_two_side_by_side(verdicts: list[Verdict]) -> None:
     passed = [Verdict(verdict.case, PASSED, "", 0.0) for verdict in verdicts]
     pairs = [list(pair) for pair in zip(passed, verdicts, strict=True)]
     told = report.side_by_side(["ours", "theirs"], pairs)
     assert "one/a" not in told
-    assert "ok     FAIL  one/b" in told
+    assert "  ok   FAIL  one/b" in told
     table = report.markdown(["ours", "theirs"], pairs)
     assert "| b | reference | Something \\| holds. | ok | **FAIL** |" in table
 

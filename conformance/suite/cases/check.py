@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.suite.case import equal, expect, extension, spec
+from conformance.suite.case import equal, expect, extension, reference, spec
 from conformance.suite.world import Pod, World
 
 LINKS = ("macvlan", "ipvlan")
@@ -76,10 +76,74 @@ def the_mac_is_another(world: World) -> None:
     pod.check().error()
 
 
-@spec(f"{CHECK}: the interface's mode")
-def the_mode_is_another(world: World) -> None:
-    """CHECK of macvlan is an error when the configuration's mode is not the link's."""
-    world.pod("macvlan").added().check({"mode": "private"}).error()
+@spec(f"{CHECK}: the interface's mode", each=[("macvlan", "private"), ("ipvlan", "l3")])
+def the_mode_is_another(world: World, plugin: str, mode: str) -> None:
+    """CHECK of {0} is an error when the configuration's mode, {1}, is not the link's."""
+    world.pod(plugin).added().check({"mode": mode}).error()
+
+
+@extension("design: CHECK verifies the mode, of which flag is a part")
+def the_flag_is_another(world: World) -> None:
+    """CHECK of ipvlan is an error when the configuration's flag is not the link's."""
+    world.pod("ipvlan").added().check({"flag": "private"}).error()
+
+
+OF_IPV6: dict[str, Callable[[Pod], None]] = {
+    "an address is gone": _ip("addr del fd00:1::2/64 dev eth0"),
+    "a route is gone": _ip("-6 route del default"),
+    "a route goes elsewhere": _ip("-6 route replace default via fd00:1::9 dev eth0"),
+}
+
+
+@spec(f"{CHECK}: must return an error if a resource is missing", each=[(p, c) for p in LINKS for c in OF_IPV6])
+def a_change_of_ipv6(world: World, plugin: str, change: str) -> None:
+    """CHECK of {0} is an error when of IPv6 alone {1}."""
+    pod = world.pod(plugin, ipam=world.dual_stack()).added()
+    OF_IPV6[change](pod)
+    pod.check().error()
+
+
+@extension("design: CHECK verifies the lease", each=("macvlan", "ipvlan", "host-local"))
+def the_lease_of_one_family_is_gone(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the lease of the IPv6 address is gone, though that of the IPv4 address is there."""
+    pod = world.pod(plugin, ipam=world.dual_stack()).added()
+    (world.data_dir / "conformance" / "fd00:1::2").unlink()
+    pod.check().error()
+
+
+@reference("plugins disk/backend.go: FindByID, a lease of before CNI 0.7")
+def a_lease_without_interface(world: World) -> None:
+    """CHECK finds a lease of the container's id alone."""
+    pod = world.pod("host-local", "web").added()
+    world.lease_file(pod.address, b"web")
+    pod.check().nothing()
+
+
+@spec(f"{CHECK}: what ADD made is there", each=LINKS)
+def two_next_hops_of_ipv6(world: World, plugin: str) -> None:
+    """CHECK of {0} finds two IPv6 routes to one destination as its ADD left them."""
+    routes = [{"dst": "fd00:9::/64", "gw": gateway} for gateway in ("fd00:1::8", "fd00:1::9")]
+    world.pod(plugin, ipam=world.ipam("fd00:1::/64", routes=routes)).added().check().nothing()
+
+
+@spec(f"{CHECK}: the namespace is gone", each=LINKS)
+def the_namespace_is_gone(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the namespace is gone."""
+    pod = world.pod(plugin).added()
+    netns = pod.netns
+    pod.container.remove()
+    pod.check(CNI_NETNS=netns).error()
+
+
+@extension(
+    "plugins ipam_linux_test.go: the interface index is too big, too small",
+    each=[(p, i) for p in LINKS for i in (7, -1)],
+)
+def an_index_that_does_not_exist(world: World, plugin: str, index: int) -> None:
+    """CHECK of {0} is an error when prevResult has the address on an interface {1}, of which it has none."""
+    pod = world.pod(plugin).added()
+    pod.result["ips"][0]["interface"] = index
+    pod.check().error()
 
 
 @spec(f"{CHECK}: the sandbox", each=LINKS)
@@ -114,13 +178,21 @@ def what_others_added(world: World, plugin: str) -> None:
     pod.check().nothing()
 
 
-@extension("design: names the first difference", each=LINKS)
-def the_difference_is_named(world: World, plugin: str) -> None:
-    """The error of {0}'s CHECK names the address that is gone."""
+NAMED: dict[str, tuple[Callable[[Pod], None], str]] = {
+    "the address": (_ip("addr del 10.1.0.2/24 dev eth0"), "10.1.0.2"),
+    "the route": (_ip("route del default"), "0.0.0.0/0"),
+    "the link": (_ip("link del eth0"), "eth0"),
+}
+
+
+@extension("design: names the first difference", each=[(p, w) for p in LINKS for w in NAMED])
+def the_difference_is_named(world: World, plugin: str, what: str) -> None:
+    """The error of {0}'s CHECK names {1} that is gone."""
+    change, name = NAMED[what]
     pod = world.pod(plugin).added()
-    pod.container.ip("addr del 10.1.0.2/24 dev eth0")
+    change(pod)
     error = pod.check().error()
-    expect("10.1.0.2" in error["msg"], f"10.1.0.2 is not named: {error}")
+    expect(name in error["msg"], f"{name} is not named: {error}")
 
 
 @extension("design: CHECK verifies the parent", each=LINKS)
@@ -129,6 +201,14 @@ def the_parent_is_another(world: World, plugin: str) -> None:
     world.node.ip("link add eth9 type dummy")
     world.node.ip("link set eth9 up")
     world.pod(plugin).added().check({"master": "eth9"}).error()
+
+
+@extension("design: CHECK verifies the parent", each=LINKS)
+def the_vlan_is_another(world: World, plugin: str) -> None:
+    """CHECK of {0} is an error when the configuration's vlan is not the one that the link is on."""
+    pod = world.pod(plugin, vlan=50).added()
+    pod.check().nothing()
+    pod.check({"vlan": 60}).error()
 
 
 @extension("design: CHECK verifies the link", each=LINKS)

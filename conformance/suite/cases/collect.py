@@ -47,6 +47,30 @@ def another_interface_of_a_valid_container(world: World, plugin: str) -> None:
     equal("leases", world.leases(), {})
 
 
+@spec(f"{GC}: should generally complete without error", each=PLUGINS)
+def twice(world: World, plugin: str) -> None:
+    """A second GC of {0} succeeds like the first, and the attachment that is valid stays as it was."""
+    kept, _ = _pod(world, plugin).added(), _pod(world, plugin).added()
+    for _ in range(2):
+        kept.call("GC", _valid(kept)).nothing()
+    equal("leases", list(world.leases()), [kept.address])
+    kept.check().nothing()
+
+
+@spec(f"{GC}: should generally complete without error", each=PLUGINS)
+def of_a_network_that_was_never_used(world: World, plugin: str) -> None:
+    """GC of {0} succeeds where there is nothing to remove."""
+    _pod(world, plugin).call("GC", _valid()).nothing()
+
+
+@extension("peers: cni PR 1103, the older key", each=PLUGINS)
+def by_the_older_key(world: World, plugin: str) -> None:
+    """GC of {0} takes the list also from cni.dev/attachments, as older runtimes send it."""
+    kept, _ = _pod(world, plugin).added(), _pod(world, plugin).added()
+    kept.call("GC", {"cni.dev/attachments": _valid(kept)["cni.dev/valid-attachments"]}).nothing()
+    equal("leases", list(world.leases()), [kept.address])
+
+
 @extension("design: GC never frees without a list", each=[(p, n) for p in PLUGINS for n in ("absent", "null")])
 def no_list(world: World, plugin: str, how: str) -> None:
     """GC of {0} with a list that is {1} is an error and frees nothing."""
@@ -99,6 +123,15 @@ def without_a_parent(world: World, plugin: str) -> None:
 def without_an_address(world: World, plugin: str) -> None:
     """{0} answers STATUS with code 50 or 51 when every address is given."""
     pod = _pod(world, plugin, ipam=world.ipam("10.1.0.0/30")).added()
+    error = pod.call("STATUS").error()
+    expect(error["code"] in (50, 51), f"code {error['code']}")
+
+
+@extension("design: STATUS, the data directory is unwritable", each=PLUGINS)
+def without_a_data_directory(world: World, plugin: str) -> None:
+    """{0} answers STATUS with code 50 or 51 when no lease can be written."""
+    (world.scratch / "file").touch()
+    pod = _pod(world, plugin, ipam=world.ipam(dataDir=str(world.scratch / "file" / "networks")))
     error = pod.call("STATUS").error()
     expect(error["code"] in (50, 51), f"code {error['code']}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 from conformance.suite import kernel
 from conformance.suite.case import equal, expect, extension, reference, spec
@@ -92,6 +94,45 @@ def without_a_previous_result(world: World, plugin: str) -> None:
     pod.result = {}
     pod.delete().nothing()
     equal("leases", world.leases(), {})
+
+
+@spec(f"{DEL}: should complete even if some resources are missing", each=LINKS)
+def without_anything(world: World, plugin: str) -> None:
+    """DEL of {0} succeeds when the namespace, the parent, the leases and prevResult are gone."""
+    pod = world.pod(plugin).added()
+    netns, pod.result = pod.netns, {}
+    pod.container.remove()
+    world.node.ip("link del eth0")
+    shutil.rmtree(world.data_dir)
+    pod.delete(CNI_NETNS=netns).nothing()
+
+
+@extension("facts: DELs of one attachment at once", each=PLUGINS)
+def twice_at_once(world: World, plugin: str) -> None:
+    """Four DELs of one attachment of {0} at once all succeed."""
+    pod = world.pod(plugin).added()
+    with ThreadPoolExecutor(4) as threads:
+        for answer in threads.map(lambda _: pod.delete(), range(4)):
+            answer.nothing()
+    equal("leases", world.leases(), {})
+
+
+@reference("plugins macvlan.go, ipvlan.go: DEL asks IPAM first", each=[(p, k) for p in LINKS for k in ("file", "fifo")])
+def a_namespace_that_is_none(world: World, plugin: str, kind: str) -> None:
+    """DEL of {0} has an end, and gives back the lease, when a {1} is where the namespace was, as after a reboot."""
+    pod = world.pod(plugin).added()
+    path = world.scratch / kind
+    path.touch() if kind == "file" else os.mkfifo(path)
+    pod.delete(CNI_NETNS=str(path))
+    equal("leases", world.leases(), {})
+
+
+@extension("facts: the host's own namespace", each=LINKS)
+def the_hosts_own_namespace(world: World, plugin: str) -> None:
+    """DEL of {0} keeps the parent, though CNI_NETNS be the host's namespace and CNI_IFNAME the parent's name."""
+    pod = world.pod(plugin)
+    pod.call("DEL", CNI_NETNS=world.node.netns)
+    equal("links on the host", list(kernel.links(world.node)), ["eth0"])
 
 
 @reference("plugins: DEL removes the interface by its name", each=LINKS)

@@ -26,7 +26,7 @@ NEEDED += [("DEL", v) for v in ("CNI_CONTAINERID", "CNI_IFNAME")]
 NEEDED += [("CHECK", v) for v in ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME")]
 
 
-@spec("1.1.0, Section 2, CNI operations: required parameters", each=[(p, *n) for p in LINKS for n in NEEDED])
+@spec("1.1.0, Section 2, CNI operations: required parameters", each=[(p, *n) for p in PLUGINS for n in NEEDED])
 def a_required_variable(world: World, plugin: str, command: str, variable: str) -> None:
     """{0} refuses {1} without {2} with code 4."""
     world.pod(plugin).call(command, **{variable: None}).error(4)
@@ -96,3 +96,9 @@ def malformed_cni_args(world: World, plugin: str) -> None:
 def unknown_cni_args_ignored(world: World, plugin: str) -> None:
     """{0} takes CNI_ARGS of keys it does not know with IgnoreUnknown=1, as kubelets send them."""
     world.pod(plugin).added(CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0")
+
+
+@reference("types.LoadArgs: unknown args", each=PLUGINS)
+def unknown_cni_args(world: World, plugin: str) -> None:
+    """{0} refuses CNI_ARGS of keys it does not know without IgnoreUnknown."""
+    world.pod(plugin).add(CNI_ARGS="FLAVOUR=vanilla").error()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 from stat import S_IMODE
 
+from conformance.lab import syscalls
 from conformance.suite.case import equal, expect, extension, reference
 from conformance.suite.world import World
 
 DOC = "cni.dev host-local"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @reference(f"{DOC}: subnet")
@@ -18,10 +24,18 @@ def the_first_address(world: World) -> None:
     equal("addresses", world.pod("host-local").added().addresses, ["10.1.0.2/24"])
 
 
-@reference(f"{DOC}: gateway defaults to the .1 of the subnet")
-def the_gateway_by_default(world: World) -> None:
-    """Without gateway the subnet's first address is the gateway of the result."""
-    equal("gateway", world.pod("host-local").added().result["ips"][0]["gateway"], "10.1.0.1")
+BY_DEFAULT = [
+    ("10.1.0.0/24", "10.1.0.1", "10.1.0.2/24"),
+    ("10.1.0.128/25", "10.1.0.129", "10.1.0.130/25"),
+    ("fd00:1::/64", "fd00:1::1", "fd00:1::2/64"),
+]
+
+
+@reference("plugins range_test.go: sane defaults", each=BY_DEFAULT)
+def the_gateway_by_default(world: World, subnet: str, gateway: str, address: str) -> None:
+    """Without gateway the first address of {0}, {1}, is the gateway of the result, and the first given is {2}."""
+    (ip,) = world.pod("host-local", ipam=world.ipam(subnet)).added().result["ips"]
+    equal("address and gateway", (ip["address"], ip["gateway"]), (address, gateway))
 
 
 @reference(f"{DOC}: gateway")
@@ -40,14 +54,23 @@ def routes(world: World) -> None:
     equal("routes", world.pod("host-local", ipam=world.ipam(routes=routes)).added().result["routes"], routes)
 
 
+RESOLV_CONF = """# comments
+; of both kinds, which plugins dns_test.go ignores
+nameserver 10.1.0.53
+search example.org
+options ndots:2
+domain example.net
+"""
+SEARCH = {"search": ["example.org"], "options": ["ndots:2"]}
+
+
 @reference(f"{DOC}: resolvConf")
 def resolv_conf(world: World) -> None:
     """The dns of the result is that of the resolv.conf which resolvConf names."""
     path = world.scratch / "resolv.conf"
-    path.write_text("nameserver 10.1.0.53\nsearch example.org\noptions ndots:2\ndomain example.net\n")
+    path.write_text(RESOLV_CONF)
     dns = world.pod("host-local", ipam=world.ipam(resolvConf=str(path))).added().result["dns"]
-    equal("nameservers", dns["nameservers"], ["10.1.0.53"])
-    equal("search and options", (dns["search"], dns["options"]), (["example.org"], ["ndots:2"]))
+    equal("dns", dns, {"nameservers": ["10.1.0.53"], "domain": "example.net"} | SEARCH)
 
 
 @reference(f"{DOC}: ranges, an address of each set")
@@ -89,6 +112,64 @@ def round_again(world: World) -> None:
     pods = [world.pod("host-local", ipam=ipam).added() for _ in range(5)]
     pods[2].delete().nothing()
     equal("address", world.pod("host-local", ipam=ipam).added().address, pods[2].address)
+
+
+# Of 10.1.0.0/29: the addresses that are taken, the last one given, and the one to be given.
+TURNS = [
+    ("", "10.1.0.5", "10.1.0.6"),
+    ("10.1.0.2", "", "10.1.0.3"),
+    ("10.1.0.4 10.1.0.5", "10.1.0.3", "10.1.0.6"),
+    ("10.1.0.6", "10.1.0.5", "10.1.0.2"),
+    ("10.1.0.2", "10.1.0.128", "10.1.0.3"),
+    ("10.1.0.2 10.1.0.4 10.1.0.5 10.1.0.6", "10.1.0.3", "10.1.0.3"),
+]
+
+
+@reference("plugins allocator_test.go: should allocate ips in round robin", each=TURNS)
+def whose_turn_it_is(world: World, taken: str, last: str, given: str) -> None:
+    """Of a /29 of which [{0}] are taken and [{1}] was given last, {2} is given."""
+    for address in taken.split():
+        world.lease_file(address, b"other\r\neth0")
+    if last:
+        world.lease_file("last_reserved_ip.0", last.encode())
+    equal("address", world.pod("host-local", ipam=world.ipam("10.1.0.0/29")).added().address, given)
+
+
+@reference(
+    "plugins allocator_test.go: lastReservedIP is at the end of one of multi ranges", each=[(1, 2), (2, 3), (3, 1)]
+)
+def on_to_the_next_range(world: World, last: int, given: int) -> None:
+    """After the last address of a set's range {0} of three comes the first one of its range {1}."""
+    ipam = world.ipam(ranges=[[{"subnet": f"10.{n}.0.0/29"} for n in (1, 2, 3)]])
+    world.lease_file("last_reserved_ip.0", f"10.{last}.0.6".encode())
+    equal("address", world.pod("host-local", ipam=ipam).added().address, f"10.{given}.0.2")
+
+
+CARRIES = [
+    ("10.1.0.0/23", "10.1.0.254", "10.1.0.255 10.1.1.0"),
+    ("fd00:1::/64", "fd00:1::fffe", "fd00:1::ffff fd00:1::1:0"),
+]
+
+
+@reference("whereabouts iphelpers_test.go: IncIP", each=CARRIES)
+def beyond_an_octet(world: World, subnet: str, last: str, given: str) -> None:
+    """After {1} of {0} come {2}: inside of a subnet no address is special."""
+    world.lease_file("last_reserved_ip.0", last.encode())
+    pods = [world.pod("host-local", ipam=world.ipam(subnet)).added() for _ in range(2)]
+    equal("addresses", [pod.address for pod in pods], given.split())
+
+
+@reference("moby allocator_test.go: TestAllocateRandomDeallocate")
+def what_is_given_back_is_given_again(world: World) -> None:
+    """Of a full range every second address is given back, and exactly these are given again."""
+    ipam = world.ipam("10.1.0.0/28")
+    pods = [world.pod("host-local", ipam=ipam).added() for _ in range(13)]
+    world.pod("host-local", ipam=ipam).add().error()
+    for pod in pods[::2]:
+        pod.delete().nothing()
+    again = [world.pod("host-local", ipam=ipam).added() for _ in pods[::2]]
+    equal("addresses", sorted(pod.address for pod in again), sorted(pod.address for pod in pods[::2]))
+    world.pod("host-local", ipam=ipam).add().error()
 
 
 @reference("plugins allocator_test.go: should not allocate the broadcast address")
@@ -203,6 +284,126 @@ def sixteen_at_once(world: World) -> None:
         list(threads.map(lambda pod: pod.added(), pods))
     equal("different addresses", len({pod.address for pod in pods}), 16)
     equal("leases", len(world.leases()), 16)
+
+
+@reference("plugins disk/backend.go: flock on DATADIR/NETWORK/lock")
+def sixteen_end_at_once(world: World) -> None:
+    """16 DELs at once give back each its address."""
+    pods = [world.pod("host-local").added() for _ in range(16)]
+    with ThreadPoolExecutor(16) as threads:
+        for answer in threads.map(lambda pod: pod.delete(), pods):
+            answer.nothing()
+    equal("leases", world.leases(), {})
+
+
+@reference("moby allocator_test.go: TestRequestReleaseAddressDuplicate")
+def one_address_for_sixteen(world: World) -> None:
+    """Of 16 ADDs at once that ask for one address exactly one gets it."""
+    pods = [world.pod("host-local", runtimeConfig={"ips": ["10.1.0.77"]}) for _ in range(16)]
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda pod: pod.add(), pods))
+    (winner,) = [pod.name for pod, answer in zip(pods, answers, strict=True) if answer.status == 0]
+    equal("leases", world.leases(), {"10.1.0.77": f"{winner}\r\neth0"})
+
+
+@reference("plugins disk/lock_test.go: locks a file path")
+def it_waits_for_the_lock(world: World) -> None:
+    """An ADD waits while another process holds the lock, and goes on when it is free."""
+    lock = world.lease_file("lock", b"")
+    pod = world.pod("host-local")
+    with ThreadPoolExecutor(1) as threads:
+        with lock.open() as held:
+            flock(held, LOCK_EX)
+            adding = threads.submit(pod.added)
+            wait([adding], timeout=1)
+            equal("leases while the lock is held", world.leases(), {})
+        adding.result()
+    equal("leases", list(world.leases()), ["10.1.0.2"])
+
+
+@reference("peers: the lock of a dead process")
+def a_lock_that_was_left(world: World) -> None:
+    """The lock's file, left by a process that is no more, hinders nobody."""
+    world.lease_file("lock", b"12345")
+    equal("address", world.pod("host-local").added().address, "10.1.0.2")
+
+
+@reference("plugins disk/backend.go: mode 0600")
+def the_lease_files_mode(world: World) -> None:
+    """A lease is its owner's alone to read and write."""
+    world.pod("host-local").added()
+    equal("mode", oct(S_IMODE((world.data_dir / "conformance" / "10.1.0.2").stat().st_mode)), "0o600")
+
+
+@reference(f"{DOC}: dataDir defaults to /var/lib/cni/networks")
+def data_dir_by_default(world: World) -> None:
+    """Without dataDir leases are below /var/lib/cni/networks."""
+    pod = world.pod("host-local", name="by-default", ipam=world.ipam(dataDir=None)).added()
+    lease = Path("/var/lib/cni/networks/by-default", pod.address)
+    expect(lease.exists(), f"there is no {lease}")
+    pod.delete().nothing()
+    expect(not lease.exists(), f"{lease} was left")
+
+
+@reference("peers: ENOSPC")
+def a_full_disk(world: World) -> None:
+    """Where a lease cannot be written ADD is an error, and the address is not lost: it is given once there is space."""
+    world.data_dir.mkdir()
+    syscalls.mount("tmpfs", str(world.data_dir), "tmpfs", options="size=16k")
+    try:
+        world.lease_file("filling", b"")
+        with suppress(OSError), (world.data_dir / "filling").open("wb", buffering=0) as filling:
+            while filling.write(b"x" * 512):
+                pass
+        ipam = world.ipam("10.1.0.0/30")
+        world.pod("host-local", ipam=ipam).add().error()
+        equal("leases", world.leases(), {})
+        (world.data_dir / "filling").unlink()
+        world.pod("host-local", ipam=ipam).added().delete().nothing()
+    finally:
+        syscalls.umount(str(world.data_dir))
+
+
+@extension("peers: a rollback that frees what was there before")
+def a_failed_second_add(world: World) -> None:
+    """A second ADD that asks for another address takes nothing from the attachment that is there."""
+    pod = world.pod("host-local", ipam=world.dual_stack()).added()
+    before = world.leases()
+    pod.call("ADD", {"runtimeConfig": {"ips": ["10.1.0.77"]}})
+    expect(before.items() <= world.leases().items(), f"of {before} only {world.leases()} are left")
+
+
+@contextmanager
+def _another_boot(world: World) -> Iterator[None]:
+    """The kernel tells another boot id, as after a reboot."""
+    path = world.scratch / "boot_id"
+    path.write_text("00000000-0000-0000-0000-000000000001\n")
+    syscalls.mount(str(path), BOOT_ID, flags=syscalls.MS_BIND)
+    try:
+        yield
+    finally:
+        syscalls.umount(BOOT_ID)
+
+
+@extension("design: after a reboot")
+def the_same_container_after_a_reboot(world: World) -> None:
+    """A container that was there before a reboot, which sent no DEL, gets an address and has no second lease."""
+    pod = world.pod("host-local").added()
+    with _another_boot(world):
+        pod.added()
+        equal("leases", list(world.leases()), [pod.address])
+
+
+@extension("design: after a reboot")
+def a_full_range_after_a_reboot(world: World) -> None:
+    """Where every address was given before a reboot, new containers get them without anybody's help."""
+    ipam = world.ipam("10.1.0.0/29")
+    for _ in range(5):
+        world.pod("host-local", ipam=ipam).added()
+    with _another_boot(world):
+        for _ in range(5):
+            world.pod("host-local", ipam=ipam).added()
+        world.pod("host-local", ipam=ipam).add().error()
 
 
 @extension("design: on disk exactly as Go's", each=(0o022, 0o077, 0o000))

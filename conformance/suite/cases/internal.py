@@ -55,3 +55,32 @@ def two_networks_are_apart(world: World) -> None:
     two = _pod(world, "macvlan", name="second").added()
     equal("addresses", one.address, two.address)
     equal("links of the host", len(kernel.links(world.node)), 3)
+
+
+@extension("moby macvlan_test.go, ipvlan_test.go: MultiSubnetNoParent", each=LINKS)
+def several_subnets(world: World, plugin: str) -> None:
+    """Containers of an internal network of {0} reach each other in each of its subnets."""
+    ipam = world.ipam("10.1.0.0/24", "10.2.0.0/24", "fd00:1::/64", routes=None)
+    one, two = (_pod(world, plugin, ipam=ipam).added() for _ in range(2))
+    for address in two.addresses:
+        one.reaches(address.partition("/")[0])
+
+
+@extension("moby ipvlan_test.go: L3InternalMode", each=("l3", "l3s"))
+def routed(world: World, mode: str) -> None:
+    """Containers of an internal network of ipvlan in mode {0} reach each other, and the host has no route to them."""
+    one, two = (_pod(world, "ipvlan", mode=mode).added() for _ in range(2))
+    one.reaches(two.address)
+    equal("routes", kernel.routes(world.node), [])
+
+
+@extension("design: GC removes dummy parents", each=LINKS)
+def garbage_collection(world: World, plugin: str) -> None:
+    """GC of {0} removes the dummy parent that no valid attachment uses, and keeps it while one does."""
+    pod = _pod(world, plugin, cniVersion="1.1.0").speaks().added()
+    valid = [{"containerID": pod.name, "ifname": pod.ifname}]
+    pod.call("GC", {"cni.dev/valid-attachments": valid}).nothing()
+    pod.check().nothing()
+    pod.container.ip("link del eth0")
+    pod.call("GC", {"cni.dev/valid-attachments": []}).nothing()
+    equal("links on the host", list(kernel.links(world.node)), ["eth0"])

@@ -46,6 +46,27 @@ def without_host_routes(world: World) -> None:
     equal("routes", _on_the_host(world), [])
 
 
+@extension(f"{DESIGN}: hostRoutes false does neither")
+def without_host_routes_subnets_may_overlap(world: World) -> None:
+    """With hostRoutes false a subnet of the parent's is no error."""
+    world.node.address("eth0", "10.1.0.7/24")
+    _pod(world, "10.1.0.0/25", hostRoutes=False).added()
+
+
+@extension(f"{DESIGN}: tagged with a route protocol number of our own")
+def host_routes_are_marked(world: World) -> None:
+    """The host's routes have a protocol that tells them from an administrator's and from the kernel's."""
+    _pod(world, "10.7.0.0/24").added()
+    (route,) = world.node.ip_json("route show 10.7.0.0/24")
+    expect(route.get("protocol") not in ("boot", "static", "kernel"), f"protocol {route.get('protocol')}")
+
+
+@extension(f"{DESIGN}: range gateways are ignored", each=("10.7.0.0/24", "fd00:7::/64"))
+def no_gateway(world: World, subnet: str) -> None:
+    """The result of {0} has no gateway, since there is none to ask."""
+    equal("ips", [ip.get("gateway") for ip in _pod(world, subnet).added().result["ips"]], [None])
+
+
 @extension(DESIGN, each=("l3", "l3s"))
 def two_subnets_talk(world: World, mode: str) -> None:
     """Containers of two subnets on one parent reach each other in mode {0}."""

@@ -130,17 +130,6 @@ def a_bare_link(world: World) -> None:
     expect(not pod.has_link, "the link is still there after DEL")
 
 
-@reference(f"{DOC}: linkInContainer")
-def parent_in_the_container(world: World) -> None:
-    """With linkInContainer the parent is a link of the container's namespace."""
-    pod = world.pod("macvlan", ifname="net1", master="lower0", linkInContainer=True)
-    pod.container.ip("link add lower0 type dummy")
-    pod.container.ip("link set lower0 up")
-    equal("parent", pod.added().link.parent, kernel.index(pod.container, "lower0"))
-    pod.delete().nothing()
-    equal("links after DEL", list(kernel.links(pod.container)), ["lower0"])
-
-
 @reference(f"{DOC}: containers of a network in mode bridge", each=("10.1.0.0/24", "fd00:1::/64"))
 def containers_talk(world: World, subnet: str) -> None:
     """Two containers of one network in {0} reach each other, and a host beyond the parent, when ADD returns."""
@@ -159,6 +148,26 @@ def private_containers_do_not_talk(world: World) -> None:
     one, other = (world.pod("macvlan", mode="private").added() for _ in range(2))
     expect(world.beyond.ping(one.address), "the host beyond does not reach the container")
     one.does_not_reach(other.address)
+
+
+@reference(f"{DOC}: mode vepa")
+def vepa_containers_meet_at_the_switch(world: World) -> None:
+    """In mode vepa containers of a parent reach each other only if the switch sends frames back, and a host beyond."""
+    one, other = (world.pod("macvlan", mode="vepa").added() for _ in range(2))
+    expect(world.beyond.ping(one.address), "the host beyond does not reach the container")
+    one.does_not_reach(other.address)
+    world.switch.ip(f"link set {world.switch.ports['node', 'eth0']} type bridge_slave hairpin on")
+    one.reaches(other.address)
+
+
+@reference("moby macvlan_test.go: OverlapParentPassthruFirst, OverlapParentPassthruSecond", each=("first", "second"))
+def passthru_is_alone(world: World, which: str) -> None:
+    """Where the {0} of two links on a parent is in passthru the second is an error, and its lease is not kept."""
+    modes = ["passthru", "bridge"] if which == "first" else ["bridge", "passthru"]
+    first, second = (world.pod("macvlan", mode=mode) for mode in modes)
+    first.added()
+    second.add().error()
+    equal("leases", list(world.leases()), [first.address])
 
 
 @reference(f"{DOC}: several networks on one master")
@@ -255,29 +264,6 @@ def two_interfaces_of_a_container(world: World) -> None:
     equal("leases", list(world.leases()), [two.address])
 
 
-@reference("plugins: passthru takes the whole parent")
-def passthru_is_alone(world: World) -> None:
-    """A second link on a parent in passthru is an error, and its lease is not kept."""
-    first = world.pod("macvlan", mode="passthru").added()
-    world.pod("macvlan").add().error()
-    equal("leases", list(world.leases()), [first.address])
-
-
-@extension("design: one parent, one kind")
-def the_other_kind_is_refused_by_name(world: World) -> None:
-    """macvlan on a parent that carries an ipvlan is refused, and the error names who is there."""
-    holder = world.pod("ipvlan", "holder").added()
-    error = world.pod("macvlan").add().error()
-    expect(holder.name in error["msg"] + error.get("details", ""), f"holder is not named: {error}")
-
-
-@extension("design: master, a list of names")
-def the_first_parent_that_exists(world: World) -> None:
-    """Of a list of masters the first that exists is taken."""
-    link = world.pod("macvlan", master=["nowhere", "eth0"]).added().link
-    equal("parent", link.parent, kernel.index(world.node, "eth0"))
-
-
 @extension("design: dad", each=("fast", "kernel", "off"))
 def duplicate_address_detection(world: World, dad: str) -> None:
     """With dad {0} an IPv6 address is usable when ADD returns."""
@@ -293,11 +279,3 @@ def a_mac_in_use(world: World) -> None:
     pod = world.pod("macvlan", mac=MAC)
     pod.add().error()
     expect(not pod.has_link, "a link was left")
-
-
-@extension("design: errors, and peers: a parent that is down")
-def a_parent_that_is_down(world: World) -> None:
-    """A parent that is down is told by name, with the command that mends it."""
-    world.node.ip("link set eth0 down")
-    error = world.pod("macvlan").add().error()
-    expect("ip link set eth0 up" in error.get("details", ""), f"no mend: {error}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.suite import results
 from conformance.suite.case import equal, expect, extension, reference, spec
-from conformance.suite.results import VERSIONS
+from conformance.suite.results import VERSIONS, WITH_CHECK
 from conformance.suite.world import World, validate
 
 PLUGINS = ("macvlan", "ipvlan", "host-local")
@@ -22,10 +22,10 @@ def version(world: World, plugin: str) -> None:
     validate(answer.document, results.VERSION)
 
 
-@spec("1.1.0, Section 5, VERSION", each=PLUGINS)
-def version_repeats_the_callers(world: World, plugin: str) -> None:
-    """The cniVersion of {0}'s answer to VERSION is the one specified on input."""
-    equal("cniVersion", world.pod(plugin, cniVersion="0.4.0").call("VERSION").document.get("cniVersion"), "0.4.0")
+@spec("1.1.0, Section 5, VERSION", each=[(p, v) for p in PLUGINS for v in VERSIONS])
+def version_repeats_the_callers(world: World, plugin: str, version: str) -> None:
+    """The cniVersion of {0}'s answer to VERSION is the one specified on input: {1}."""
+    equal("cniVersion", world.pod(plugin, cniVersion=version).call("VERSION").document.get("cniVersion"), version)
 
 
 @spec("1.1.0, Section 2, VERSION", each=PLUGINS)
@@ -80,11 +80,11 @@ def wrong_types(world: World, plugin: str) -> None:
         world.pod(plugin, **keys).call("ADD").error()
 
 
-@spec("1.1.0, Section 5, Error", each=PLUGINS)
-def an_error_names_its_version(world: World, plugin: str) -> None:
-    """An error of {0} has the configuration's cniVersion."""
-    error = world.pod(plugin, ipam={"type": "host-local", "ranges": []}).add().error()
-    equal("cniVersion", error.get("cniVersion"), "1.0.0")
+@spec("1.1.0, Section 5, Error", each=[(p, v) for p in PLUGINS for v in VERSIONS])
+def an_error_names_its_version(world: World, plugin: str, version: str) -> None:
+    """An error of {0} has the configuration's cniVersion: {1}."""
+    pod = world.pod(plugin, cniVersion=version, ipam={"type": "host-local", "ranges": []}).speaks()
+    equal("cniVersion", pod.add().error().get("cniVersion"), version)
 
 
 @spec("1.1.0, Section 5, Error", each=LINKS)
@@ -124,17 +124,20 @@ def without_a_version(world: World, plugin: str) -> None:
     expect("ip4" in pod.result, f"the result is not of 0.1.0: {pod.result}")
 
 
-@reference("skel: ErrIncompatibleCNIVersion", each=PLUGINS)
-def check_before_it_was_there(world: World, plugin: str) -> None:
-    """{0} refuses CHECK for a configuration of 0.3.1, which has none."""
-    pod = world.pod(plugin, cniVersion="0.3.1").added()
+@reference("skel: ErrIncompatibleCNIVersion", each=[(p, v) for p in PLUGINS for v in VERSIONS if v not in WITH_CHECK])
+def check_before_it_was_there(world: World, plugin: str, version: str) -> None:
+    """{0} refuses CHECK for a configuration of {1}, which has none."""
+    pod = world.pod(plugin, cniVersion=version).added()
     pod.check().error(1)
 
 
-@spec("1.1.0, Section 2, GC and STATUS", each=[(p, c) for p in PLUGINS for c in ("GC", "STATUS")])
-def commands_of_later_versions(world: World, plugin: str, command: str) -> None:
-    """{0} answers {1} with an error if the configuration is of 1.0.0, which has none."""
-    world.pod(plugin).call(command, {"cni.dev/valid-attachments": []}).error()
+@spec(
+    "1.1.0, Section 2, GC and STATUS",
+    each=[(p, c, v) for p in PLUGINS for c in ("GC", "STATUS") for v in VERSIONS if v != "1.1.0"],
+)
+def commands_of_later_versions(world: World, plugin: str, command: str, version: str) -> None:
+    """{0} answers {1} with an error if the configuration is of {2}, which has none."""
+    world.pod(plugin, cniVersion=version).call(command, {"cni.dev/valid-attachments": []}).error()
 
 
 @spec("1.1.0, Section 2: a plugin that fails must exit with non-zero", each=LINKS)

@@ -63,6 +63,43 @@ def of_no_set(world: World) -> None:
     equal("leases", world.leases(), {})
 
 
+@reference("plugins range_set_test.go: set membership")
+def of_a_sets_second_range(world: World) -> None:
+    """An address of a set's second range is given."""
+    ipam = world.ipam(ranges=[[{"subnet": "10.1.0.0/24"}, {"subnet": "10.2.0.0/24"}]])
+    pod = world.pod("host-local", ipam=ipam, runtimeConfig={"ips": ["10.2.0.77"]}).added()
+    equal("addresses", pod.addresses, ["10.2.0.77/24"])
+
+
+@reference("plugins allocator.go, netavark 300/400: not all static ips match a subnet")
+def one_of_no_set_beside_one_that_fits(world: World) -> None:
+    """Of two addresses of which one is of none of the ranges neither is given: an error."""
+    world.pod("host-local", runtimeConfig={"ips": ["10.1.0.77", "192.0.2.7"]}).add().error()
+    equal("leases", world.leases(), {})
+
+
+@reference("plugins host_local_test.go: fails if a requested custom IP is not used")
+def two_of_one_set(world: World) -> None:
+    """Two addresses of one set, which gives one, are an error, and nothing is given."""
+    world.pod("host-local", runtimeConfig={"ips": ["10.1.0.77", "10.1.0.78"]}).add().error()
+    equal("leases", world.leases(), {})
+
+
+@reference("plugins config_test.go: mixed, CNI_ARGS and config args")
+def from_two_places(world: World) -> None:
+    """An address by CNI_ARGS and one by args.cni are both given, each of its set."""
+    pod = world.pod("host-local", ipam=world.dual_stack(), args={"cni": {"ips": ["fd00:1::77"]}})
+    equal("addresses", pod.added(CNI_ARGS="IP=10.1.0.77").addresses, ["10.1.0.77/24", "fd00:1::77/64"])
+
+
+@reference("whereabouts allocate_test.go: IPv6 with leading zeroes")
+def with_leading_zeroes(world: World) -> None:
+    """An IPv6 address may be written out; its lease's name is the short form."""
+    pod = world.pod("host-local", ipam=world.ipam("fd00:1::/64"))
+    pod.config["runtimeConfig"] = {"ips": ["fd00:0001:0000:0000:0000:0000:0000:0077"]}
+    equal("addresses and leases", (pod.added().addresses, list(world.leases())), (["fd00:1::77/64"], ["fd00:1::77"]))
+
+
 @reference("plugins allocator_test.go: must fail when the requested IP is allocated")
 def one_that_is_taken(world: World) -> None:
     """An address that another container has is an error, and the other keeps it."""
@@ -75,6 +112,13 @@ def one_that_is_taken(world: World) -> None:
 def one_outside_of_start_and_end(world: World, address: str) -> None:
     """{0} is an error where rangeStart is 10.1.0.10 and rangeEnd 10.1.0.20."""
     ranges = [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.20"}]]
+    world.pod("host-local", ipam=world.ipam(ranges=ranges), runtimeConfig={"ips": [address]}).add().error()
+
+
+@reference("plugins range_test.go: reject v6 IPs out of range", each=("fd00:1::f", "fd00:1::21"))
+def one_of_ipv6_outside_of_start_and_end(world: World, address: str) -> None:
+    """{0} is an error where rangeStart is fd00:1::10 and rangeEnd fd00:1::20."""
+    ranges = [[{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::10", "rangeEnd": "fd00:1::20"}]]
     world.pod("host-local", ipam=world.ipam(ranges=ranges), runtimeConfig={"ips": [address]}).add().error()
 
 
