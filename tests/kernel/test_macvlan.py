@@ -165,6 +165,14 @@ def test_an_interface_that_the_container_has_already_is_refused_and_stays(lan: L
     assert list(leases(lan.data_dir)) == ["10.1.0.2"]
 
 
+def test_a_container_may_have_a_thousand_routes(lan: Lan) -> None:
+    pod = lan.host("pod")
+    routes = [{"dst": f"10.{2 + number // 250}.{number % 250}.0/24"} for number in range(1000)]
+    config = lan.config(ipam=lan.ipam(routes=routes))
+    lan.macvlan.check(pod, config, lan.macvlan.add(pod, config).result).succeeded()
+    assert len(pod.ip_json("route show via 10.1.0.1")) == 1000
+
+
 def test_an_interface_of_another_kind_is_not_removed_by_del(lan: Lan) -> None:
     pod = lan.host("pod")
     pod.ip("link add eth0 type veth peer name other")
