@@ -107,9 +107,12 @@ def test_another_python_than_the_one_that_is_linked_in_is_missed(monkeypatch: py
 # The process
 
 
-@pytest.mark.parametrize("name", ["VERSION", "ADD"])
+@pytest.mark.parametrize("name", ["VERSION", "ADD", "STATUS"])
 def test_the_environment_is_the_runtimes_alone(name: str) -> None:
-    """PYTHON* variables change nothing, and neither does the lack of every other variable."""
+    """PYTHON* variables change nothing, and neither does the lack of every other variable.
+
+    The STATUS, of a configuration without a name, is the second tier's to answer.
+    """
     hostile = {
         "PYTHONHOME": "/nonexistent",
         "PYTHONPATH": "/nonexistent",
@@ -122,9 +125,16 @@ def test_the_environment_is_the_runtimes_alone(name: str) -> None:
         "LC_ALL": "de_DE.ISO-8859-1",
         "LD_LIBRARY_PATH": "/nonexistent",
         "LD_PRELOAD": "",
+        "_PYI_ARCHIVE_FILE": str(LAUNCHERS / "_internal" / "cni-macvlan-py"),
+        "_PYI_APPLICATION_HOME_DIR": "/nonexistent",
+        "_PYI_PARENT_PROCESS_LEVEL": "x",
+        "_MEIPASS2": "/nonexistent",
     }
-    plain = run(PROGRAM, b"{}", {"CNI_COMMAND": name})
-    assert run(PROGRAM, b"{}", hostile | {"CNI_COMMAND": name}).stdout == plain.stdout
+    config = b'{"cniVersion": "1.1.0"}'
+    plain = run(PROGRAM, config, {"CNI_COMMAND": name})
+    done = run(PROGRAM, config, hostile | {"CNI_COMMAND": name})
+    assert name != "STATUS" or b"name is missing" in plain.stdout
+    assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr)
     assert plain.stderr == b""
 
 
