@@ -110,6 +110,10 @@ class Attachments:
                 interrupts.ignore()
                 return result
             except BaseException as error:
+                try:
+                    interrupts.ignore()
+                except Interrupted:  # of a signal that came first
+                    pass
                 take_back(undo, error)
                 # Between two steps there may be more, but not if the attachment was there before.
                 if isinstance(error, Interrupted) and not inside.link(request.ifname):
@@ -235,7 +239,7 @@ def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
     for step in reversed(undo):
         try:
             step()
-        except (CniError, OSError) as failure:
+        except Exception as failure:
             if isinstance(error, CniError):
                 error.details = f"{error.details} Not undone: {failure}.".lstrip()
 

@@ -236,6 +236,31 @@ def test_a_signal_in_the_midst_of_an_add_undoes_it(directory: Path, number: sign
     assert list((RECORDS / "attachments").iterdir()) == []
 
 
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+def test_a_signal_while_an_add_is_undone_does_not_hinder_that(directory: Path, lan: Lan, tmp_path: Path) -> None:
+    """Its IPAM plugin fails, and takes its time for the DEL that undoes it."""
+    fake = tmp_path / "fake"
+    lines = ["#!/bin/sh", "[ $CNI_COMMAND = DEL ] || exit 3", ": >begun", "sleep 0.5", ": >ended", ""]
+    fake.write_text("\n".join(lines).replace(">", f">{tmp_path}/"))
+    fake.chmod(0o755)
+    pod = lan.host("pod")
+    environment = Plugin(lan.node, "macvlan", directory).environment("ADD", pod, {"CNI_PATH": str(tmp_path)})
+    process = lan.node.popen(
+        [str(directory / "macvlan")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    assert process.stdin
+    process.stdin.write(json.dumps(lan.config(vlan=50, ipam={"type": "fake"})).encode())
+    process.stdin.close()
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 1
+    assert process.stdout
+    assert json.loads(process.stdout.read())["msg"] == "ipam: fake failed with exit status 3 without a CNI error"
+    assert (tmp_path / "ended").exists()
+    assert (links(pod), links(lan.node), list((RECORDS / "attachments").iterdir())) == ([], ["eth0"], [])
+
+
 def wait_until_it_has_read(pipe: IO[bytes]) -> None:
     unread = bytearray(4)
     while fcntl.ioctl(pipe, termios.FIONREAD, unread) or any(unread):
