@@ -32,6 +32,7 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
 _LONGEST_NAME = 15
 _OWN_NAMES = "cnp"
+_HEX = frozenset("0123456789abcdef")
 
 
 class Absent(Exception):
@@ -72,7 +73,8 @@ def is_made(config: dict[str, Any]) -> bool:
 
 
 def is_ours(link: Link) -> bool:
-    return link.alias == ALIAS or (link.name.startswith(_OWN_NAMES) and len(link.name) == _LONGEST_NAME)
+    digest = link.name.removeprefix(_OWN_NAMES)
+    return link.alias == ALIAS or (len(link.name) == _LONGEST_NAME and len(digest) == 12 and _HEX.issuperset(digest))
 
 
 def remove(index: int, rtnl: Rtnl) -> int:

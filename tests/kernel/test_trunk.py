@@ -275,6 +275,15 @@ def test_a_del_works_when_the_parent_is_gone(trunk: Trunk) -> None:
     assert (records(), leases(trunk.data_dir, "vlan50")) == ([], {})
 
 
+def test_somebody_elses_link_is_not_taken_for_ours_by_the_start_of_its_name(trunk: Trunk) -> None:
+    trunk.node.ip("link add cnp-dummy-links up type dummy")
+    pod = trunk.host("pod")
+    config = trunk.config(master="cnp-dummy-links")
+    assert trunk.macvlan.add(pod, config).status == 0
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert "cnp-dummy-links" in links(trunk.node)
+
+
 def test_a_gc_removes_the_vlan_that_no_valid_attachment_uses(trunk: Trunk) -> None:
     config = trunk.network(50, cniVersion="1.1.0")
     pod = trunk.host("pod")
