@@ -99,24 +99,14 @@ class Attachments:
 
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
-        from cni_core import interrupts  # of ADD alone
-
         undo: list[Callable[[], None]] = []
         self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
-            interrupts.catch()
             try:
-                result = self._add(request, undo, host, sandbox, inside)
-                interrupts.ignore()
-                return result
-            except BaseException as error:
-                try:
-                    interrupts.ignore()
-                except Interrupted:  # of a signal that came first
-                    pass
-                take_back(undo, error)
+                return whole_or_nothing(undo, lambda: self._add(request, undo, host, sandbox, inside))
+            except Interrupted:
                 # Between two steps there may be more, but not if the attachment was there before.
-                if isinstance(error, Interrupted) and not inside.link(request.ifname):
+                if not inside.link(request.ifname):
                     self.delete(request)
                 raise
 
@@ -232,6 +222,24 @@ class Attachments:
             self._ipam(request).status(request)
         except CniError as error:
             raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+
+
+def whole_or_nothing(undo: list[Callable[[], None]], add: Callable[[], Result]) -> Result:
+    """What add returns; where it fails, or a signal ends it (Interrupted), what it has appended to undo is done."""
+    from cni_core import interrupts  # of ADD alone
+
+    interrupts.catch()
+    try:
+        result = add()
+        interrupts.ignore()
+        return result
+    except BaseException as error:
+        try:
+            interrupts.ignore()
+        except Interrupted:  # of a signal that came first
+            pass
+        take_back(undo, error)
+        raise
 
 
 def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
