@@ -284,6 +284,36 @@ def test_somebody_elses_link_is_not_taken_for_ours_by_the_start_of_its_name(trun
     assert "cnp-dummy-links" in links(trunk.node)
 
 
+CHANGES = {  # of a parent with a container on it: what CHECK and the next ADD say of it
+    "link set parent down": ("is down", "is down"),
+    "link del parent": ("no link named parent", "no link named parent"),
+    "link set parent netns beyond": ("no link named parent", "no link named parent"),
+    "link set parent down; link set parent name renamed; link set renamed up": (
+        "no link named parent",
+        "no link named parent",
+    ),
+    "link set parent mtu 1400": ("", ""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("keys", [{}, {"type": "ipvlan", "mode": "l3", "vlan": 50}], ids=["macvlan", "L3 on a VLAN"])
+def test_what_befalls_a_parent_is_told_and_hinders_no_del(lan: Lan, keys: dict[str, Any], change: str) -> None:
+    lan.node.ip("link add parent up type dummy")
+    config = lan.config(master="parent", **keys)
+    plugin = lan.ipvlan if config["type"] == "ipvlan" else lan.macvlan
+    one, two = lan.host("one"), lan.host("two")
+    result = plugin.add(one, config).result
+    lan.node.ip_batch(change.split("; "))
+    before = [name for name in links(lan.node) if not name.endswith(".50")]
+    told = (plugin.check(one, config, result).document or {}, plugin.add(two, config).document)
+    for document, words in zip(told, CHANGES[change], strict=True):
+        assert words in document.get("msg", "") and bool(words) == ("code" in document), document
+    for pod in (two, one):
+        plugin.delete(pod, config).succeeded()
+    assert (links(one), links(two), links(lan.node), records(), leases(lan.data_dir)) == ([], [], before, [], {})
+
+
 def test_a_gc_removes_the_vlan_that_no_valid_attachment_uses(trunk: Trunk) -> None:
     config = trunk.network(50, cniVersion="1.1.0")
     pod = trunk.host("pod")

@@ -628,6 +628,16 @@ def test_an_add_waits_for_whoever_holds_the_lock(leases: Leases, tmp_path: Path)
     waiting.join(timeout=30)
 
 
+def test_who_waits_for_the_lock_too_long_is_to_try_again(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cni_core.files._LOCK_SECONDS", 0.1)
+    leases.directory.mkdir()
+    with (leases.directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for call in (leases.add, leases.delete, leases.check):
+            refused(errors.TRY_AGAIN_LATER, call, "c1")
+    assert leases.add("c1") == ["10.1.0.2"]
+
+
 def test_two_that_make_the_first_directories_at_once_both_succeed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
