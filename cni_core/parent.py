@@ -73,8 +73,7 @@ def is_made(config: dict[str, Any]) -> bool:
 
 
 def is_ours(link: Link) -> bool:
-    digest = link.name.removeprefix(_OWN_NAMES)
-    return link.alias == ALIAS or (len(link.name) == _LONGEST_NAME and len(digest) == 12 and _HEX.issuperset(digest))
+    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
 
 
 def remove(index: int, rtnl: Rtnl) -> int:
@@ -100,6 +99,10 @@ def short_name(prefix: str, text: str) -> str:
     for byte in text.encode():
         digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return f"{prefix}{digest >> 16:012x}"
+
+
+def is_short_name(prefix: str, text: str) -> bool:
+    return len(text) == _LONGEST_NAME and text.startswith(prefix) and _HEX.issuperset(text[len(prefix) :])
 
 
 def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:

@@ -379,7 +379,7 @@ PLACES = [
     "ipam.store.Store.set_last",
     "ipam.host_local._ip",
     "cni_core.link.create",
-    "cni_core.link.rename_and_raise",
+    "cni_core.link.mark_and_raise",
     "cni_core.sysctl.write",
     "cni_core.dad.settle",
     "cni_core.attach.format_mac",

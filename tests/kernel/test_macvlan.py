@@ -182,6 +182,19 @@ def test_an_interface_of_another_kind_is_not_removed_by_del(lan: Lan) -> None:
     assert leases(lan.data_dir) == {}
 
 
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_a_del_whose_namespace_is_another_containers_by_now_leaves_that_alone(lan: Lan, kind: str) -> None:
+    config = lan.config(type=kind)
+    plugin = getattr(lan, kind)
+    one, two = lan.host("one"), lan.host("two")
+    plugin.add(one, config)
+    one.remove()
+    result = plugin.add(two, config).result
+    plugin.delete(one, config, CNI_NETNS=two.netns).succeeded()
+    plugin.check(two, config, result).succeeded()
+    assert list(leases(lan.data_dir)) == ["10.1.0.3"]
+
+
 def test_del_succeeds_again_and_when_everything_is_gone(lan: Lan) -> None:
     pod = lan.host("pod")
     assert lan.macvlan.add(pod, lan.config()).status == 0
