@@ -42,10 +42,10 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
     with Registry(create=True) as registry:
         try:
             parent = parents.find(request.config, host, create=True)
+            key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         except BaseException:
             _remove_orphan(request, registry)
             raise
-        key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         probe = _Probe(temporary_name(request), parent, host, sandbox.fd, inside)
         try:
             _settle_use(registry, key, kind, kind.use(request.config), probe)

@@ -38,6 +38,7 @@ FALLIBLE = (
     "setsockopt",
     "ioctl",
     "getdents64",
+    "newfstatat",
     "poll",
 )
 
