@@ -131,15 +131,20 @@ def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
 
 
 def _remove_orphan(request: Request, registry: Registry) -> None:
-    """The parent that an ADD made which was killed, or failed, before it could record it."""
+    """The parent, or of a VLAN of a VLAN the one below, that an ADD made which was killed, or failed, before it could
+    record it.
+    """
     if not parents.is_made(request.config) or request.config.get("linkInContainer"):
         return
     with Rtnl() as host:
         try:
-            parent = parents.look_up(request.config, host)
-        except (CniError, parents.Absent):
+            parent: Link | None = parents.look_up(request.config, host)
+        except parents.Absent as absent:
+            parent = absent.below
+        except CniError:
             return
-    _remove_unused(request, registry, _key(parent.index, None))
+    if parent:
+        _remove_unused(request, registry, _key(parent.index, None))
 
 
 def _remove_unused(request: Request, registry: Registry, key: str) -> None:

@@ -36,7 +36,11 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Absent(Exception):
-    """The parent is one that ADD would make: a VLAN or a dummy. The text says which."""
+    """The parent is one that ADD would make: a VLAN, of the link below, or a dummy. The text says which."""
+
+    def __init__(self, what: str, below: Link | None = None) -> None:
+        super().__init__(f"{what} does not exist")
+        self.below = below
 
 
 def find(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
@@ -116,7 +120,9 @@ def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:
         if vlan:
             try:
                 below = _named(vlan[0], rtnl, create)
-            except CniError:
+            except CniError as error:
+                if error.code != INVALID_CONFIG:
+                    raise
                 continue
             return _vlan(below, vlan[1], rtnl, create)
     missing = f"there is no link named {names[0]}" if len(names) == 1 else f"there is no link of {', '.join(names)}"
@@ -135,9 +141,10 @@ def _vlan(below: Link, number: int, rtnl: Rtnl, create: bool) -> Link:
         link = next((link for link in rtnl.links() if _is_vlan(link, below, number)), None)
     if link:
         return _raised(link, rtnl) if create else link
-    _refuse_down(below)
+    if create or not is_ours(below):  # one of ours an ADD brings up
+        _refuse_down(below)
     if not create:
-        raise Absent(f"VLAN {number} of {below.name} does not exist")
+        raise Absent(f"VLAN {number} of {below.name}", below)
     rtnl.execute(new_parent(_own_name(name), "vlan", u16(IFLA_VLAN_ID, number), below=below.index))
     return _marked(_own_name(name), name, rtnl)
 
@@ -157,7 +164,7 @@ def _internal(config: dict[str, Any], rtnl: Rtnl, create: bool) -> Link:
     if link:
         return _raised(link, rtnl) if create else link
     if not create:
-        raise Absent(f"the parent {name} of the internal network {config['name']} does not exist")
+        raise Absent(f"the parent {name} of the internal network {config['name']}")
     rtnl.execute(new_parent(name, "dummy", b"", below=0))
     return _marked(name, name, rtnl)
 

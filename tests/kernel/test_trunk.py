@@ -267,6 +267,19 @@ def test_a_vlan_that_a_killed_add_left_goes_with_its_del(trunk: Trunk) -> None:
     assert links(trunk.node) == before
 
 
+@pytest.mark.parametrize("made", ["eth1.60 alias cni-vlan up", "cnp0123456789ab"])
+def test_the_vlan_that_a_killed_add_left_below_another_goes_with_its_del(trunk: Trunk, made: str) -> None:
+    pod = trunk.host("pod")
+    before = links(trunk.node)
+    config = trunk.network(50, master="eth1.60")
+    trunk.macvlan.add(pod, config)
+    trunk.macvlan.delete(pod, config).succeeded()
+    trunk.node.ip("link add link eth1 name left type vlan id 60")
+    trunk.node.ip(f"link set left name {made}")
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert links(trunk.node) == before
+
+
 def test_a_del_works_when_the_parent_is_gone(trunk: Trunk) -> None:
     pod = trunk.host("pod")
     assert trunk.macvlan.add(pod, trunk.network(50)).status == 0
