@@ -134,17 +134,30 @@ def _remove_orphan(request: Request, registry: Registry) -> None:
     """The parent, or of a VLAN of a VLAN the one below, that an ADD made which was killed, or failed, before it could
     record it.
     """
-    if not parents.is_made(request.config) or request.config.get("linkInContainer"):
+    if not parents.is_made(request.config):
         return
-    with Rtnl() as host:
+    if not request.config.get("linkInContainer"):
+        with Rtnl() as host:
+            key = _orphan(request, host, None)
+    else:
         try:
-            parent: Link | None = parents.look_up(request.config, host)
-        except parents.Absent as absent:
-            parent = absent.below
-        except CniError:
+            with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
+                key = _orphan(request, inside, sandbox)
+        except CniError:  # it went with its namespace
             return
-    if parent:
-        _remove_unused(request, registry, _key(parent.index, None))
+    if key:
+        _remove_unused(request, registry, key)
+
+
+def _orphan(request: Request, rtnl: Rtnl, sandbox: Sandbox | None) -> str:
+    """Its name in the registry; empty if there is none."""
+    try:
+        parent: Link | None = parents.look_up(request.config, rtnl)
+    except parents.Absent as absent:
+        parent = absent.below
+    except CniError:
+        return ""
+    return _key(parent.index, sandbox) if parent else ""
 
 
 def _remove_unused(request: Request, registry: Registry, key: str) -> None:

@@ -280,6 +280,18 @@ def test_the_vlan_that_a_killed_add_left_below_another_goes_with_its_del(trunk: 
     assert links(trunk.node) == before
 
 
+def test_the_vlan_that_a_killed_add_left_in_a_container_goes_with_its_del(trunk: Trunk) -> None:
+    pod = trunk.host("pod")
+    trunk.net.cable(pod, "net1", trunk.trunk, trunk=(50,))
+    config = trunk.network(50, master="net1", linkInContainer=True)
+    assert trunk.macvlan.add(pod, config).status == 0
+    assert links(pod) == ["net1", "net1.50", "eth0"]
+    trunk.macvlan.delete(pod, config).succeeded()
+    pod.ip("link add link net1 name cnp0123456789ab type vlan id 50")
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert links(pod) == ["net1"]
+
+
 def test_a_del_works_when_the_parent_is_gone(trunk: Trunk) -> None:
     pod = trunk.host("pod")
     assert trunk.macvlan.add(pod, trunk.network(50)).status == 0
