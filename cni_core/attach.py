@@ -99,20 +99,14 @@ class Attachments:
 
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
-        from cni_core import interrupts  # of ADD alone
-
         undo: list[Callable[[], None]] = []
         self._complete(request)
         with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
-            interrupts.catch()
             try:
-                result = self._add(request, undo, host, sandbox, inside)
-                interrupts.ignore()
-                return result
-            except BaseException as error:
-                take_back(undo, error)
+                return whole_or_nothing(undo, lambda: self._add(request, undo, host, sandbox, inside))
+            except Interrupted:
                 # Between two steps there may be more, but not if the attachment was there before.
-                if isinstance(error, Interrupted) and not inside.link(request.ifname):
+                if not inside.link(request.ifname):
                     self.delete(request)
                 raise
 
@@ -230,12 +224,30 @@ class Attachments:
             raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
 
 
+def whole_or_nothing(undo: list[Callable[[], None]], add: Callable[[], Result]) -> Result:
+    """What add returns; where it fails, or a signal ends it (Interrupted), what it has appended to undo is done."""
+    from cni_core import interrupts  # of ADD alone
+
+    interrupts.catch()
+    try:
+        result = add()
+        interrupts.ignore()
+        return result
+    except BaseException as error:
+        try:
+            interrupts.ignore()
+        except Interrupted:  # of a signal that came first
+            pass
+        take_back(undo, error)
+        raise
+
+
 def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
     """Undoes what an ADD did, newest first; every step is tried, and what could not be undone the error tells."""
     for step in reversed(undo):
         try:
             step()
-        except (CniError, OSError) as failure:
+        except Exception as failure:
             if isinstance(error, CniError):
                 error.details = f"{error.details} Not undone: {failure}.".lstrip()
 

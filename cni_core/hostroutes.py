@@ -24,7 +24,12 @@ _LONGEST_DEFAULT = 1
 
 
 def ours(rtnl: Rtnl) -> list[Route]:
-    return [route for route in _routes((AF_INET, AF_INET6), rtnl) if route.protocol == PROTOCOL]
+    """Those that missing makes: of somebody else's with this number, none is so."""
+    return [
+        route
+        for route in _routes((AF_INET, AF_INET6), rtnl)
+        if route.protocol == PROTOCOL and route.type == RTN_UNICAST and len(route.links) == 1 and route.gateway is None
+    ]
 
 
 def missing(subnets: list[Cidr], parent: Link, rtnl: Rtnl) -> list[Message]:

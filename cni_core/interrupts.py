@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGTERM, default_int_handler, getsignal, signal
+from _signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, default_int_handler, getsignal, signal
 
 from cni_core.errors import Interrupted
 
@@ -17,11 +17,16 @@ def catch() -> None:
 
 
 def ignore() -> None:
-    """From now on they do nothing: the call is about to end."""
+    """From now on they do nothing: the call is about to end, or to take back what it did."""
     for number in _NAMES:
-        signal(number, SIG_IGN)
+        if getsignal(number) is _interrupt:
+            signal(number, _nothing)  # rather than SIG_IGN, which the second tier and delegated plugins would inherit
 
 
 def _interrupt(number: int, _: object) -> None:
     ignore()
     raise Interrupted(_NAMES[number])
+
+
+def _nothing(number: int, _: object) -> None:
+    pass

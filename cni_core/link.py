@@ -2,7 +2,8 @@
 
 It is made under a temporary name straight in the container's namespace, then named and brought up in one message: under
 its final name (eth0) it would collide with the host's (rtnl_newlink looks there first, net/core/rtnetlink.c). The
-temporary name follows from the attachment, so that DEL and the next ADD find what a killed ADD left.
+temporary name follows from the attachment, so that DEL and the next ADD find what a killed ADD left. It stays as the
+link's alias: by that a DEL whose namespace is another container's by now, as a pid's may be, leaves that link alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from cni_core import sysctl
 from cni_core.address import format_mac
 from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.netns import Entered
-from cni_core.parent import short_name
-from cni_core.rtnl.messages import RTM_NEWADDR, Route, del_link, new_address, new_link, new_route, rename_and_raise
+from cni_core.parent import is_short_name, short_name
+from cni_core.rtnl.messages import RTM_NEWADDR, Route, del_link, mark_and_raise, new_address, new_link, new_route
 from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from cni_core.rtnl.socket import Rtnl
 
 
+_TEMPORARY = "cni"
+
+
 def temporary_name(request: Request) -> str:
     """The same for every call about the same attachment."""
-    return short_name("cni", f"{request.container_id}/{request.ifname}")
+    return short_name(_TEMPORARY, f"{request.container_id}/{request.ifname}")
 
 
 def refuse_existing(request: Request, inside: Rtnl) -> None:
@@ -89,7 +93,7 @@ def configure(request: Request, link: Link, parent: Link, result: Result, sandbo
     ipv4, ipv6 = ([cidr for cidr in cidrs if cidr.family == family] for family in (AF_INET, AF_INET6))
     # The kernel announces the IPv4 addresses that a link has when it comes up, the IPv6 ones at the end of detection.
     messages = [new_address(link.index, cidr) for cidr in ipv4]
-    messages.append(rename_and_raise(link.index, ifname))
+    messages.append(mark_and_raise(link.index, ifname, temporary))
     if ipv6:
         from cni_core import dad  # for IPv6 alone to pay for
 
@@ -151,12 +155,19 @@ def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
 
 
 def remove(request: Request, kind: LinkKind, inside: Rtnl) -> None:
-    """Removes the attachment's link if it is there; an interface of that name but another kind is not ours."""
+    """Removes the attachment's link if it is there; one of that name but another kind, or another attachment's, is not
+    ours.
+    """
     temporary = temporary_name(request)
     for name in (request.ifname, temporary):
         link = inside.link(name)
-        if link and (link.kind == kind.NAME or name == temporary):
+        if link and (name == temporary or (link.kind == kind.NAME and not _is_anothers(link, temporary))):
             inside.execute(del_link(link.index))
+
+
+def _is_anothers(link: Link, temporary: str) -> bool:
+    """By its alias; one without, Go's plugins made, or an earlier version of ours."""
+    return link.alias != temporary and is_short_name(_TEMPORARY, link.alias)
 
 
 def verify(request: Request, kind: LinkKind, parent: Link, result: Result, inside: Rtnl) -> None:

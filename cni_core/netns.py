@@ -5,7 +5,7 @@ from __future__ import annotations
 from fcntl import ioctl
 from posix import O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, fstat, open as open_fd, stat
 
-from cni_core.errors import INVALID_ENVIRONMENT, KERNEL_REFUSED, UNKNOWN_CONTAINER, CniError, strerror
+from cni_core.errors import INVALID_ENVIRONMENT, KERNEL_REFUSED, UNKNOWN_CONTAINER, CniError, Interrupted, strerror
 from cni_core.rtnl.socket import Rtnl
 
 TYPE_CHECKING = False
@@ -104,14 +104,16 @@ class Entered:
         try:
             _enter(self._sandbox.fd, self._sandbox.path)
         except BaseException:
-            close(self._home)
+            self.__exit__()  # an interruption may come when it has entered
             raise
 
     def __exit__(self, *_: object) -> None:
         try:
             _enter(self._home, OWN)
-        except CniError:
+        except BaseException as error:
             _enter(self._home, OWN)  # whatever follows, undoing above all, must not be done in the container's
+            if isinstance(error, Interrupted):
+                raise
         finally:
             close(self._home)
 

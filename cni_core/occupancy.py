@@ -38,10 +38,10 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
     with Registry(create=True) as registry:
         try:
             parent = parents.find(request.config, host, create=True)
+            key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         except BaseException:
             _remove_orphan(request, registry)
             raise
-        key = _key(parent.index, sandbox if request.config.get("linkInContainer") else None)
         use, recorded = kind.use(request.config), registry.use(key)
         try:
             if recorded != use and (recorded or kind.SWITCHES_OTHERS):
@@ -131,15 +131,33 @@ def _remove_unused_routes(registry: Registry, host: Rtnl) -> None:
 
 
 def _remove_orphan(request: Request, registry: Registry) -> None:
-    """The parent that an ADD made which was killed, or failed, before it could record it."""
-    if not parents.is_made(request.config) or request.config.get("linkInContainer"):
+    """The parent, or of a VLAN of a VLAN the one below, that an ADD made which was killed, or failed, before it could
+    record it.
+    """
+    if not parents.is_made(request.config):
         return
-    with Rtnl() as host:
+    if not request.config.get("linkInContainer"):
+        with Rtnl() as host:
+            key = _orphan(request, host, None)
+    else:
         try:
-            parent = parents.look_up(request.config, host)
-        except (CniError, parents.Absent):
+            with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
+                key = _orphan(request, inside, sandbox)
+        except CniError:  # it went with its namespace
             return
-    _remove_unused(request, registry, _key(parent.index, None))
+    if key:
+        _remove_unused(request, registry, key)
+
+
+def _orphan(request: Request, rtnl: Rtnl, sandbox: Sandbox | None) -> str:
+    """Its name in the registry; empty if there is none."""
+    try:
+        parent: Link | None = parents.look_up(request.config, rtnl)
+    except parents.Absent as absent:
+        parent = absent.below
+    except CniError:
+        return ""
+    return _key(parent.index, sandbox) if parent else ""
 
 
 def _remove_unused(request: Request, registry: Registry, key: str) -> None:

@@ -32,10 +32,15 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
 _LONGEST_NAME = 15
 _OWN_NAMES = "cnp"
+_HEX = frozenset("0123456789abcdef")
 
 
 class Absent(Exception):
-    """The parent is one that ADD would make: a VLAN or a dummy. The text says which."""
+    """The parent is one that ADD would make: a VLAN, of the link below, or a dummy. The text says which."""
+
+    def __init__(self, what: str, below: Link | None = None) -> None:
+        super().__init__(f"{what} does not exist")
+        self.below = below
 
 
 def find(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
@@ -72,7 +77,7 @@ def is_made(config: dict[str, Any]) -> bool:
 
 
 def is_ours(link: Link) -> bool:
-    return link.alias == ALIAS or (link.name.startswith(_OWN_NAMES) and len(link.name) == _LONGEST_NAME)
+    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
 
 
 def remove(index: int, rtnl: Rtnl) -> int:
@@ -100,6 +105,10 @@ def short_name(prefix: str, text: str) -> str:
     return f"{prefix}{digest >> 16:012x}"
 
 
+def is_short_name(prefix: str, text: str) -> bool:
+    return len(text) == _LONGEST_NAME and text.startswith(prefix) and _HEX.issuperset(text[len(prefix) :])
+
+
 def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:
     names = [master] if isinstance(master, str) else master
     for name in names:
@@ -111,7 +120,9 @@ def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:
         if vlan:
             try:
                 below = _named(vlan[0], rtnl, create)
-            except CniError:
+            except CniError as error:
+                if error.code != INVALID_CONFIG:
+                    raise
                 continue
             return _vlan(below, vlan[1], rtnl, create)
     missing = f"there is no link named {names[0]}" if len(names) == 1 else f"there is no link of {', '.join(names)}"
@@ -130,9 +141,10 @@ def _vlan(below: Link, number: int, rtnl: Rtnl, create: bool) -> Link:
         link = next((link for link in rtnl.links() if _is_vlan(link, below, number)), None)
     if link:
         return _raised(link, rtnl) if create else link
-    _refuse_down(below)
+    if create or not is_ours(below):  # one of ours an ADD brings up
+        _refuse_down(below)
     if not create:
-        raise Absent(f"VLAN {number} of {below.name} does not exist")
+        raise Absent(f"VLAN {number} of {below.name}", below)
     rtnl.execute(new_parent(_own_name(name), "vlan", u16(IFLA_VLAN_ID, number), below=below.index))
     return _marked(_own_name(name), name, rtnl)
 
@@ -152,7 +164,7 @@ def _internal(config: dict[str, Any], rtnl: Rtnl, create: bool) -> Link:
     if link:
         return _raised(link, rtnl) if create else link
     if not create:
-        raise Absent(f"the parent {name} of the internal network {config['name']} does not exist")
+        raise Absent(f"the parent {name} of the internal network {config['name']}")
     rtnl.execute(new_parent(name, "dummy", b"", below=0))
     return _marked(name, name, rtnl)
 

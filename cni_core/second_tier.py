@@ -7,7 +7,7 @@ a ModuleNotFoundError there, upon which the call begins anew in the PyInstaller 
 from __future__ import annotations
 
 import sys
-from posix import MFD_CLOEXEC, dup2, execv, lseek, memfd_create, write
+from posix import MFD_CLOEXEC, dup2, environ, execve, lseek, memfd_create, write
 
 from cni_core.errors import INTERNAL, CniError, strerror
 
@@ -33,7 +33,9 @@ def begin_anew(reason: str, stdin: bytes | None) -> CniError:
     try:
         if stdin is not None:
             _replace_stdin(stdin)
-        execv(_launcher.second_tier, sys.argv)
+        # PyInstaller's own variables would be taken for those of a parent process.
+        kept = {name: value for name, value in environ.items() if not name.startswith(b"_PYI_")}
+        execve(_launcher.second_tier, sys.argv, kept)
     except OSError as error:
         return CniError(
             INTERNAL,

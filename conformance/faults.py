@@ -26,6 +26,7 @@ from conformance.lab.topology import Host, Topology
 RECORDS = "/run/cni-vlan"
 ERRORS = ("ENOSPC", "EIO", "ENOBUFS", "EPERM", "EBUSY", "ENODEV")
 CHANGES = ("sendto", "write", "linkat", "unlinkat", "mkdir", "rmdir", "openat")
+INTERRUPTIBLE = (*CHANGES, "setns")  # of the process itself, too
 FALLIBLE = (
     *CHANGES,
     "read",
@@ -37,6 +38,7 @@ FALLIBLE = (
     "setsockopt",
     "ioctl",
     "getdents64",
+    "newfstatat",
     "poll",
 )
 
@@ -110,6 +112,8 @@ class Harness:
                 _expect_death(status, SIGKILL)
             elif fault == "SIGTERM" and command != "ADD":
                 _expect_death(status, SIGTERM)
+            elif status == -SIGTERM:
+                self._expect_clean("the ADD that had not begun")
             elif status:
                 if stdout or point.call != "write":  # who cannot write to stdout has told nobody
                     _expect_error(status, stdout)
@@ -215,9 +219,11 @@ def faults(directory: str, network: str, command: str, kinds: Sequence[str]) -> 
     """Tries every one of these FAULTS, and yields each with what it broke, in words: empty where all was made good."""
     with Topology() as net:
         harness = Harness(net, directory, network)
-        changes = harness.points(command, CHANGES, changes=True)
-        fallible = harness.points(command, FALLIBLE, changes=False)
-    todo = [(point, kind) for kind in kinds for point in (changes if kind.startswith("SIG") else fallible)]
+        points = {
+            kind: harness.points(command, calls, changes=kind.startswith("SIG"))
+            for kind, calls in {"SIGKILL": CHANGES, "SIGTERM": INTERRUPTIBLE, "": FALLIBLE}.items()
+        }
+    todo = [(point, kind) for kind in kinds for point in points.get(kind, points[""])]
     while todo:
         with Topology() as net:  # anew after one that left something behind
             harness = Harness(net, directory, network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, pthread_sigmask
 from posix import (
     MFD_CLOEXEC,
     POSIX_SPAWN_DUP2,
@@ -10,12 +11,15 @@ from posix import (
     access,
     close,
     environ,
+    fstat,
+    kill,
     killpg,
     lseek,
     memfd_create,
     pidfd_open,
     posix_spawn,
     read,
+    stat,
     waitpid,
     write,
 )
@@ -37,21 +41,26 @@ from cni_core.strictjson import MAX_BYTES, JsonError, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cni_core.address import Cidr
     from cni_core.request import Request
 
 _SECONDS = 60.0  # more than a DHCP server needs
-_SIGKILL = 9
+_LOOK_SECONDS = 0.05  # between looks at how much it has written
+_MOST_WRITTEN = 64 * MAX_BYTES  # it is kept in memory
+_HIGHEST_CODE = 0xFFFFFFFF  # that every runtime can read
+_REGULAR, _KIND = 0o100000, 0o170000  # S_IFREG, S_IFMT: linux/stat.h
 _SEEK_END = 2
+_LINK_PLUGINS = ("macvlan", "ipvlan", "cni-macvlan-py", "cni-ipvlan-py")
 _LAST_WORDS = 500  # of its stderr, in an error
 
 
 def add(request: Request, undo: list[Callable[[], None]]) -> Result:
     """The plugin's ips, routes and dns. A failed add is followed by its DEL: it may have done half."""
-    undo.append(lambda: delete(request))
     kind = request.ipam["type"]
+    _find(kind, request.path)
+    undo.append(lambda: delete(request))
     result = _result(kind, *_execute(request, "ADD"))
     if not result.ips:
         raise CniError(DELEGATE_FAILED, f"ipam: {kind} gave no address")
@@ -87,13 +96,7 @@ def _execute(request: Request, command: str) -> tuple[bytes, str]:
     kind: str = request.ipam["type"]
     executable = _find(kind, request.path)
     with Scratch(dumps(request.config)) as stdin, Scratch() as stdout, Scratch() as stderr:
-        actions = [(POSIX_SPAWN_DUP2, stdin.fd, 0), (POSIX_SPAWN_DUP2, stdout.fd, 1), (POSIX_SPAWN_DUP2, stderr.fd, 2)]
-        try:
-            # In a process group of its own, so that what it starts can be ended with it.
-            pid = posix_spawn(executable, [executable], _environment(command), file_actions=actions, setpgroup=0)
-        except OSError as error:
-            raise CniError(DELEGATE_FAILED, f"ipam: {executable} cannot be executed: {strerror(error)}") from None
-        code = _wait(pid)
+        code = _run(executable, _environment(command), (stdin, stdout, stderr))
         output, words = stdout.content(), _words(stderr.end())
     if code == 0:
         return output, words
@@ -120,6 +123,10 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         close(self.fd)
 
+    @property
+    def size(self) -> int:
+        return fstat(self.fd).st_size
+
     def content(self) -> bytes:
         """What was written, to one byte more than we accept."""
         lseek(self.fd, 0, 0)
@@ -133,9 +140,15 @@ class Scratch:
 
 
 def _find(kind: str, path: list[str]) -> str:
+    if kind in _LINK_PLUGINS:  # they would execute themselves, again and again
+        raise CniError(
+            INVALID_CONFIG,
+            f"ipam.type: {kind} makes links, it gives no addresses",
+            "Name an IPAM plugin, such as host-local or dhcp.",
+        )
     for directory in path:
         executable = f"{directory}/{kind}"
-        if access(executable, X_OK):
+        if access(executable, X_OK) and stat(executable).st_mode & _KIND == _REGULAR:
             return executable
     raise CniError(
         INVALID_CONFIG if path else INVALID_ENVIRONMENT,
@@ -155,26 +168,66 @@ def _environment(command: str) -> dict[bytes, bytes]:
     return found
 
 
-def _wait(pid: int) -> int | None:
-    """The exit status, or minus the signal that ended it; None for one that took too long, which is killed."""
-    pidfd = pidfd_open(pid)
+def _run(executable: str, environment: dict[bytes, bytes], standard: Sequence[Scratch]) -> int | None:
+    """Executes it with those standard descriptors; the exit status, or minus the signal that ended it.
+
+    None for one that took too long, which is killed, as is one that writes without an end (CniError).
+    """
+    actions = [(POSIX_SPAWN_DUP2, scratch.fd, number) for number, scratch in enumerate(standard)]
+    pid = 0
+    # A signal to us, which raises an exception, waits until there is a pid to be killed.
+    mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
     try:
-        ready, _, _ = select([pidfd], [], [], _SECONDS)
-    except BaseException:  # a signal to us
-        _kill(pid)
+        try:
+            pid = posix_spawn(
+                executable,
+                [executable],
+                environment,
+                file_actions=actions,
+                setpgroup=0,  # so that what it starts can be ended with it
+                setsigmask=mask,
+                setsigdef=[SIGPIPE],  # which we ignore
+            )
+        except OSError as error:
+            raise CniError(DELEGATE_FAILED, f"ipam: {executable} cannot be executed: {strerror(error)}") from None
+        pthread_sigmask(SIG_SETMASK, mask)
+        if not _ended(pid, executable, standard):
+            _kill(pid)
+            return None
+        status = waitpid(pid, 0)[1]
+        return status >> 8 if status & 0x7F == 0 else -(status & 0x7F)
+    except BaseException:
+        if pid:
+            _kill(pid)
         raise
     finally:
+        pthread_sigmask(SIG_SETMASK, mask)
+
+
+def _ended(pid: int, executable: str, standard: Sequence[Scratch]) -> bool:
+    """Waits for its end; False where it takes too long. CniError where it writes without an end."""
+    pidfd = pidfd_open(pid)
+    try:
+        for _ in range(round(_SECONDS / _LOOK_SECONDS)):
+            if select([pidfd], [], [], _LOOK_SECONDS)[0]:
+                return True
+            if any(scratch.size > _MOST_WRITTEN for scratch in standard):
+                raise CniError(DELEGATE_FAILED, f"ipam: {executable} wrote without an end and was killed")
+    finally:
         close(pidfd)
-    if not ready:
-        _kill(pid)
-        return None
-    status = waitpid(pid, 0)[1]
-    return status >> 8 if status & 0x7F == 0 else -(status & 0x7F)
+    return False
 
 
-def _kill(group: int) -> None:
-    killpg(group, _SIGKILL)
-    waitpid(group, 0)
+def _kill(pid: int) -> None:
+    try:
+        killpg(pid, SIGKILL)
+    except ProcessLookupError:  # it has left its group
+        pass
+    try:
+        kill(pid, SIGKILL)
+        waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):  # it has ended, and was waited for
+        pass
 
 
 def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
@@ -183,13 +236,17 @@ def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
         document = loads(output)
     except JsonError:
         document = None
-    if isinstance(document, dict) and isinstance(document.get("code"), int) and isinstance(document.get("msg"), str):
+    if isinstance(document, dict) and _is_code(document.get("code")) and isinstance(document.get("msg"), str):
         details = document.get("details")
         return CniError(
             document["code"], f"ipam: {kind}: {document['msg']}", details if isinstance(details, str) else words
         )
     how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
     return CniError(DELEGATE_FAILED, f"ipam: {kind} {how} without a CNI error", words or _words(output))
+
+
+def _is_code(value: object) -> bool:
+    return type(value) is int and 0 < value <= _HIGHEST_CODE
 
 
 def _result(kind: str, output: bytes, words: str) -> Result:

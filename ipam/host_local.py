@@ -104,7 +104,8 @@ def _lease(
 ) -> Address:
     """The attachment's address of one range set: the one it holds already, the one asked for, or the next free one.
 
-    It holds one where an earlier ADD was killed, or was before a reboot. What is new is added to held and given.
+    It holds one where an earlier ADD was killed, or was before a reboot. What is new is added to held, and to given
+    before it is leased: a signal may come at once.
     """
     attachment = _attachment(request)
     mine = [address for address in held if part.range_of(address) and asked in (None, address)]
@@ -112,24 +113,28 @@ def _lease(
         return mine[0]
     if asked:
         _refuse_impossible(part, asked)
+        given.append(asked)
         if not store.reserve(asked, attachment):
             raise _taken(store, asked, part)
-    address = asked or _next_free(store, index, part, attachment)
-    given.append(address)
+    address = asked or _next_free(store, index, part, attachment, given)
     held.append(address)
     store.set_last(index, address)
     store.hold(attachment, held)
     return address
 
 
-def _next_free(store: Store, index: int, part: RangeSet, attachment: Attachment) -> Address:
+def _next_free(store: Store, index: int, part: RangeSet, attachment: Attachment, given: list[Address]) -> Address:
     while True:
         taken: set[str] = set()
         for tried, address in enumerate(part.candidates(store.last(index))):
             if tried == _TRIES:
                 taken = store.taken()
-            if str(address) not in taken and store.reserve(address, attachment):
+            if str(address) in taken:
+                continue
+            given.append(address)
+            if store.reserve(address, attachment):
                 return address
+            given.pop()
         if not store.release_earlier_boots():
             raise _exhausted(part)
 

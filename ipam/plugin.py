@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_core.attach import take_back
+from cni_core.attach import whole_or_nothing
 from cni_core.errors import NOT_AVAILABLE, CniError
 from cni_core.schema.validators import host_local_plugin as accepts
 from ipam import host_local
@@ -23,11 +23,7 @@ schema = "host-local-plugin"
 
 def add(request: Request) -> Result:
     undo: list[Callable[[], None]] = []
-    try:
-        return host_local.add(request, undo)
-    except BaseException as error:
-        take_back(undo, error)
-        raise
+    return whole_or_nothing(undo, lambda: host_local.add(request, undo))
 
 
 def status(request: Request) -> None:

@@ -325,12 +325,6 @@ def mark_and_raise(index: int, name: str, alias: str) -> Message:
     return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name} and bring it up")
 
 
-def rename_and_raise(index: int, name: str) -> Message:
-    """RTM_NEWLINK on a link that exists: its final name, and up."""
-    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
-    return Message(RTM_NEWLINK, 0, body, f"name the link {name} and bring it up")
-
-
 def del_link(index: int) -> Message:
     """RTM_DELLINK."""
     return Message(RTM_DELLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0), f"delete link {index}")

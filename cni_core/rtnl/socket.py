@@ -42,6 +42,7 @@ MSG_TRUNC = 0x20  # linux/socket.h
 _RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
 _SECONDS = 10.0
 _DUMP_TRIES = 5
+_AT_ONCE = 100  # their answers wait in the socket's buffer, which holds some 270 (net.core.rmem_default)
 _DATAGRAMS = 100_000  # in answer to one call; all the Internet's routes are some thousand
 
 
@@ -83,10 +84,14 @@ class Rtnl:
         self._socket.close()
 
     def execute(self, *messages: Message) -> None:
-        """Carries out the messages in order, all in one send; KernelError for the first that is refused.
+        """Carries out the messages in order, many in one send; KernelError for the first that is refused.
 
-        Those behind it are tried by the kernel all the same.
+        Those behind it in the same send are tried by the kernel all the same.
         """
+        for at in range(0, len(messages), _AT_ONCE):
+            self._execute(messages[at : at + _AT_ONCE])
+
+    def _execute(self, messages: tuple[Message, ...]) -> None:
         first = self._send(messages, NLM_F_REQUEST | NLM_F_ACK)
         refused = None
         waiting = len(messages)

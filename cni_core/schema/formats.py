@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_DEEPEST = 8
 _NAME_CHARACTERS = _ALPHANUMERIC | frozenset("_.-")
 
 
@@ -43,9 +44,18 @@ def split_vlan(name: str) -> tuple[str, int] | None:
 
 
 def is_parent_name(text: str) -> bool:
-    """An interface's name, or that of a VLAN of one (of a VLAN), which may be longer."""
-    vlan = split_vlan(text)
-    return is_interface_name(text) or (vlan is not None and is_parent_name(vlan[0]))
+    """An interface's name, or that of a VLAN of one (of a VLAN), which may be longer.
+
+    It is no deeper than the kernel stacks links (MAX_NEST_DEV, linux/netdevice.h).
+    """
+    for _ in range(_DEEPEST):
+        if is_interface_name(text):
+            return True
+        vlan = split_vlan(text)
+        if not vlan:
+            break
+        text = vlan[0]
+    return False
 
 
 def is_plugin_name(text: str) -> bool:

@@ -36,9 +36,11 @@ from tests.kernel.plugin import RECORDS, leases, links
         ({"CNI_ARGS": "A=1;B=2"}, 4, "CNI_ARGS: unknown keys A, B"),
         ({"CNI_ARGS": "nonsense"}, 4, "CNI_ARGS"),
         ({"CNI_NETNS": "/run/netns/gone"}, 3, "CNI_NETNS"),
+        ({"CNI_NETNS": "/proc/4194305/ns/net"}, 3, "CNI_NETNS"),  # a pid that none can have
         ({"CNI_NETNS": "/etc/passwd"}, 4, "is not a network namespace"),
         ({"CNI_NETNS": "/proc/self/ns/mnt"}, 4, "is not a network namespace"),
         ({"CNI_NETNS": "/proc/self/ns/net"}, 4, "the host's own"),
+        ({"CNI_NETNS": "/run/netns/node"}, 4, "the host's own"),
     ],
     ids=str,
 )
@@ -107,6 +109,17 @@ def test_records_behind_a_symbolic_link_are_refused(lan: Lan, tmp_path: Path) ->
         RECORDS.unlink()
     assert (error["code"], str(RECORDS) in error["msg"]) == (108, True)
     assert (links(pod), leases(lan.data_dir), list(planted.iterdir())) == ([], {}, [])
+
+
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_what_is_made_has_the_same_modes_whatever_the_umask(lan: Lan, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        assert lan.macvlan.add(lan.host("pod"), lan.config()).status == 0
+    finally:
+        os.umask(before)
+    made = [path for top in (RECORDS, lan.data_dir) for path in (top, *top.rglob("*"))]
+    assert {(path.is_dir(), path.stat().st_mode & 0o7777) for path in made} == {(True, 0o755), (False, 0o600)}
 
 
 def test_a_fifo_as_namespace_does_not_hang(lan: Lan, tmp_path: Path) -> None:

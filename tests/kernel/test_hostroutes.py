@@ -197,6 +197,16 @@ def test_those_that_a_crash_left_are_removed_by_the_next_call(l3: Lan) -> None:
     assert host_routes(l3.node) == []
 
 
+def test_somebody_elses_of_the_same_number_are_left_alone(l3: Lan) -> None:
+    theirs = ["10.9.0.0/24 via 10.1.0.1 dev eth0", "unreachable 10.8.0.0/24"]
+    for route in theirs:
+        l3.node.ip(f"route add {route} proto 193")
+    pod = l3.host("pod")
+    assert l3.ipvlan.add(pod, network(l3)).status == 0
+    l3.ipvlan.delete(pod, network(l3)).succeeded()
+    assert [route["dst"] for route in l3.node.ip_json("route show proto 193")] == ["10.8.0.0/24", "10.9.0.0/24"]
+
+
 def test_an_add_that_fails_takes_them_along(l3: Lan) -> None:
     ipam = l3.ipam(*SUBNETS, routes=[{"dst": "10.9.0.0/24", "gw": "10.77.0.1"}])
     assert l3.ipvlan.add(l3.host("pod"), network(l3, ipam=ipam)).status == 1

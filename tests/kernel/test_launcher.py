@@ -107,9 +107,12 @@ def test_another_python_than_the_one_that_is_linked_in_is_missed(monkeypatch: py
 # The process
 
 
-@pytest.mark.parametrize("name", ["VERSION", "ADD"])
+@pytest.mark.parametrize("name", ["VERSION", "ADD", "STATUS"])
 def test_the_environment_is_the_runtimes_alone(name: str) -> None:
-    """PYTHON* variables change nothing, and neither does the lack of every other variable."""
+    """PYTHON* variables change nothing, and neither does the lack of every other variable.
+
+    The STATUS, of a configuration without a name, is the second tier's to answer.
+    """
     hostile = {
         "PYTHONHOME": "/nonexistent",
         "PYTHONPATH": "/nonexistent",
@@ -122,9 +125,16 @@ def test_the_environment_is_the_runtimes_alone(name: str) -> None:
         "LC_ALL": "de_DE.ISO-8859-1",
         "LD_LIBRARY_PATH": "/nonexistent",
         "LD_PRELOAD": "",
+        "_PYI_ARCHIVE_FILE": str(LAUNCHERS / "_internal" / "cni-macvlan-py"),
+        "_PYI_APPLICATION_HOME_DIR": "/nonexistent",
+        "_PYI_PARENT_PROCESS_LEVEL": "x",
+        "_MEIPASS2": "/nonexistent",
     }
-    plain = run(PROGRAM, b"{}", {"CNI_COMMAND": name})
-    assert run(PROGRAM, b"{}", hostile | {"CNI_COMMAND": name}).stdout == plain.stdout
+    config = b'{"cniVersion": "1.1.0"}'
+    plain = run(PROGRAM, config, {"CNI_COMMAND": name})
+    done = run(PROGRAM, config, hostile | {"CNI_COMMAND": name})
+    assert name != "STATUS" or b"name is missing" in plain.stdout
+    assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr)
     assert plain.stderr == b""
 
 
@@ -224,6 +234,31 @@ def test_a_signal_in_the_midst_of_an_add_undoes_it(directory: Path, number: sign
     assert (error["code"], error["msg"]) == (11, f"{number.name} ended the call; what it had done is undone")
     assert (links(pod), links(lan.node), leases(lan.data_dir)) == ([], ["eth0"], {})
     assert list((RECORDS / "attachments").iterdir()) == []
+
+
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+def test_a_signal_while_an_add_is_undone_does_not_hinder_that(directory: Path, lan: Lan, tmp_path: Path) -> None:
+    """Its IPAM plugin fails, and takes its time for the DEL that undoes it."""
+    fake = tmp_path / "fake"
+    lines = ["#!/bin/sh", "[ $CNI_COMMAND = DEL ] || exit 3", ": >begun", "sleep 0.5", ": >ended", ""]
+    fake.write_text("\n".join(lines).replace(">", f">{tmp_path}/"))
+    fake.chmod(0o755)
+    pod = lan.host("pod")
+    environment = Plugin(lan.node, "macvlan", directory).environment("ADD", pod, {"CNI_PATH": str(tmp_path)})
+    process = lan.node.popen(
+        [str(directory / "macvlan")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    assert process.stdin
+    process.stdin.write(json.dumps(lan.config(vlan=50, ipam={"type": "fake"})).encode())
+    process.stdin.close()
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 1
+    assert process.stdout
+    assert json.loads(process.stdout.read())["msg"] == "ipam: fake failed with exit status 3 without a CNI error"
+    assert (tmp_path / "ended").exists()
+    assert (links(pod), links(lan.node), list((RECORDS / "attachments").iterdir())) == ([], ["eth0"], [])
 
 
 def wait_until_it_has_read(pipe: IO[bytes]) -> None:
@@ -344,7 +379,7 @@ PLACES = [
     "ipam.store.Store.set_last",
     "ipam.host_local._ip",
     "cni_core.link.create",
-    "cni_core.link.rename_and_raise",
+    "cni_core.link.mark_and_raise",
     "cni_core.sysctl.write",
     "cni_core.dad.settle",
     "cni_core.attach.format_mac",

@@ -165,6 +165,14 @@ def test_an_interface_that_the_container_has_already_is_refused_and_stays(lan: L
     assert list(leases(lan.data_dir)) == ["10.1.0.2"]
 
 
+def test_a_container_may_have_a_thousand_routes(lan: Lan) -> None:
+    pod = lan.host("pod")
+    routes = [{"dst": f"10.{2 + number // 250}.{number % 250}.0/24"} for number in range(1000)]
+    config = lan.config(ipam=lan.ipam(routes=routes))
+    lan.macvlan.check(pod, config, lan.macvlan.add(pod, config).result).succeeded()
+    assert len(pod.ip_json("route show via 10.1.0.1")) == 1000
+
+
 def test_an_interface_of_another_kind_is_not_removed_by_del(lan: Lan) -> None:
     pod = lan.host("pod")
     pod.ip("link add eth0 type veth peer name other")
@@ -172,6 +180,19 @@ def test_an_interface_of_another_kind_is_not_removed_by_del(lan: Lan) -> None:
     lan.macvlan.delete(pod, lan.config()).succeeded()
     assert "eth0" in links(pod)
     assert leases(lan.data_dir) == {}
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_a_del_whose_namespace_is_another_containers_by_now_leaves_that_alone(lan: Lan, kind: str) -> None:
+    config = lan.config(type=kind)
+    plugin = getattr(lan, kind)
+    one, two = lan.host("one"), lan.host("two")
+    plugin.add(one, config)
+    one.remove()
+    result = plugin.add(two, config).result
+    plugin.delete(one, config, CNI_NETNS=two.netns).succeeded()
+    plugin.check(two, config, result).succeeded()
+    assert list(leases(lan.data_dir)) == ["10.1.0.3"]
 
 
 def test_del_succeeds_again_and_when_everything_is_gone(lan: Lan) -> None:

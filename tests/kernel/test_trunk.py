@@ -267,12 +267,76 @@ def test_a_vlan_that_a_killed_add_left_goes_with_its_del(trunk: Trunk) -> None:
     assert links(trunk.node) == before
 
 
+@pytest.mark.parametrize("made", ["eth1.60 alias cni-vlan up", "cnp0123456789ab"])
+def test_the_vlan_that_a_killed_add_left_below_another_goes_with_its_del(trunk: Trunk, made: str) -> None:
+    pod = trunk.host("pod")
+    before = links(trunk.node)
+    config = trunk.network(50, master="eth1.60")
+    trunk.macvlan.add(pod, config)
+    trunk.macvlan.delete(pod, config).succeeded()
+    trunk.node.ip("link add link eth1 name left type vlan id 60")
+    trunk.node.ip(f"link set left name {made}")
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert links(trunk.node) == before
+
+
+def test_the_vlan_that_a_killed_add_left_in_a_container_goes_with_its_del(trunk: Trunk) -> None:
+    pod = trunk.host("pod")
+    trunk.net.cable(pod, "net1", trunk.trunk, trunk=(50,))
+    config = trunk.network(50, master="net1", linkInContainer=True)
+    assert trunk.macvlan.add(pod, config).status == 0
+    assert links(pod) == ["net1", "net1.50", "eth0"]
+    trunk.macvlan.delete(pod, config).succeeded()
+    pod.ip("link add link net1 name cnp0123456789ab type vlan id 50")
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert links(pod) == ["net1"]
+
+
 def test_a_del_works_when_the_parent_is_gone(trunk: Trunk) -> None:
     pod = trunk.host("pod")
     assert trunk.macvlan.add(pod, trunk.network(50)).status == 0
     trunk.node.ip("link del eth1")
     trunk.macvlan.delete(pod, trunk.network(50)).succeeded()
     assert (records(), leases(trunk.data_dir, "vlan50")) == ([], {})
+
+
+def test_somebody_elses_link_is_not_taken_for_ours_by_the_start_of_its_name(trunk: Trunk) -> None:
+    trunk.node.ip("link add cnp-dummy-links up type dummy")
+    pod = trunk.host("pod")
+    config = trunk.config(master="cnp-dummy-links")
+    assert trunk.macvlan.add(pod, config).status == 0
+    trunk.macvlan.delete(pod, config).succeeded()
+    assert "cnp-dummy-links" in links(trunk.node)
+
+
+CHANGES = {  # of a parent with a container on it: what CHECK and the next ADD say of it
+    "link set parent down": ("is down", "is down"),
+    "link del parent": ("no link named parent", "no link named parent"),
+    "link set parent netns beyond": ("no link named parent", "no link named parent"),
+    "link set parent down; link set parent name renamed; link set renamed up": (
+        "no link named parent",
+        "no link named parent",
+    ),
+    "link set parent mtu 1400": ("", ""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("keys", [{}, {"type": "ipvlan", "mode": "l3", "vlan": 50}], ids=["macvlan", "L3 on a VLAN"])
+def test_what_befalls_a_parent_is_told_and_hinders_no_del(lan: Lan, keys: dict[str, Any], change: str) -> None:
+    lan.node.ip("link add parent up type dummy")
+    config = lan.config(master="parent", **keys)
+    plugin = lan.ipvlan if config["type"] == "ipvlan" else lan.macvlan
+    one, two = lan.host("one"), lan.host("two")
+    result = plugin.add(one, config).result
+    lan.node.ip_batch(change.split("; "))
+    before = [name for name in links(lan.node) if not name.endswith(".50")]
+    told = (plugin.check(one, config, result).document or {}, plugin.add(two, config).document)
+    for document, words in zip(told, CHANGES[change], strict=True):
+        assert words in document.get("msg", "") and bool(words) == ("code" in document), document
+    for pod in (two, one):
+        plugin.delete(pod, config).succeeded()
+    assert (links(one), links(two), links(lan.node), records(), leases(lan.data_dir)) == ([], [], before, [], {})
 
 
 def test_a_gc_removes_the_vlan_that_no_valid_attachment_uses(trunk: Trunk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from cni_core import errors
-from cni_core.errors import CniError
+from cni_core.errors import CniError, Interrupted
 from cni_core.request import Request
 from ipam import delegate
 from tests.unit.calls import config, request
@@ -76,6 +77,81 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(fake: Script, monkeyp
     assert os.read(pipe, 100) == b"begun\n"
     assert os.read(pipe, 100) == b""
     os.close(pipe)
+
+
+def test_one_that_has_left_its_group_is_killed_too(fake: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delegate, "_SECONDS", 2)
+    program = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(600)"
+    fake.write(f"[ $CNI_COMMAND = DEL ] && exit 0\necho $$ >{fake.directory}/pid\nexec {sys.executable} -c '{program}'")
+    assert fake.refused().code == errors.TRY_AGAIN_LATER
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((fake.directory / "pid").read_text()), 0)
+
+
+def test_one_that_writes_without_an_end_is_killed(fake: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delegate, "_MOST_WRITTEN", 1 << 20)
+    for number in (1, 2):
+        fake.write(f"[ $CNI_COMMAND = DEL ] && exit 0\nexec yes >&{number}")
+        error = fake.refused()
+        assert (error.code, "wrote without an end" in error.msg) == (errors.DELEGATE_FAILED, True)
+
+
+def test_one_is_killed_by_a_signal_to_us_that_comes_as_it_starts(fake: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def start(*arguments: Any, **keys: Any) -> int:
+        started.append(os.posix_spawn(*arguments, **keys))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[0]
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted("SIGTERM")
+
+    fake.write("exec sleep 600")
+    monkeypatch.setattr(delegate, "posix_spawn", start)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            delegate.delete(fake.request("DEL"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_one_has_the_signals_that_a_program_begins_with(fake: Script) -> None:
+    fake.write("[ $CNI_COMMAND = DEL ] && exit 0\nkill -PIPE $$")
+    assert "was ended by signal 13" in fake.refused().msg
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan", "cni-macvlan-py", "cni-ipvlan-py"])
+def test_a_plugin_that_makes_links_is_not_executed_for_addresses(fake: Script, kind: str) -> None:
+    """It would do so itself, and so on."""
+    fake.write("")
+    (fake.directory / "fake").rename(fake.directory / kind)
+    call = request("DEL", config(ipam={"type": kind}), CNI_PATH=str(fake.directory))
+    undo: list[Callable[[], None]] = []
+    for refused in (lambda: delegate.delete(call), lambda: delegate.add(call, undo)):
+        with pytest.raises(CniError) as error:
+            refused()
+        assert (error.value.code, error.value.msg[:10]) == (errors.INVALID_CONFIG, "ipam.type:")
+    assert undo == []
+    assert not (fake.directory / "calls").exists()
+
+
+def test_a_directory_of_its_name_is_passed_over(fake: Script) -> None:
+    fake.write(f"echo '{ADDRESS}'")
+    (fake.directory / "first" / "fake").mkdir(parents=True)
+    path = f"{fake.directory}/first:{fake.directory}"
+    delegate.delete(request("DEL", config(ipam={"type": "fake"}), CNI_PATH=path))
+    assert fake.calls == ["DEL"]
+
+
+@pytest.mark.parametrize("code", ["true", "0", "-1", "4294967296", "7.0", '"7"'])
+def test_an_error_with_a_code_that_is_none_is_not_passed_on(fake: Script, code: str) -> None:
+    fake.write(f'[ $CNI_COMMAND = DEL ] && exit 0\necho \'{{"code": {code}, "msg": "no more"}}\'; exit 1')
+    assert fake.refused().code == errors.DELEGATE_FAILED
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,14 @@ def test_an_invalid_configuration_is_explained_in_full() -> None:
     assert not plugin.asked
 
 
+def test_of_a_great_many_violations_a_hundred_are_told() -> None:
+    outcome = call("ADD", config(ipam={"type": "host-local", "ranges": [[{}] * 1000]}), FakePlugin())
+    error = failure(
+        outcome, errors.INVALID_CONFIG, "invalid configuration: ipam.ranges[0][0]: subnet is missing (and 999 more)"
+    )
+    assert error["details"].count("subnet is missing") == 100
+
+
 def test_an_unsupported_version_is_told_before_what_else_is_wrong() -> None:
     outcome = call("ADD", config(cniVersion="9.9.9", mode="x"))
     failure(outcome, errors.INCOMPATIBLE_VERSION, "cniVersion '9.9.9' is not supported", "9.9.9")

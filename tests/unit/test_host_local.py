@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,12 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cni_core import errors
-from cni_core.errors import CniError
+from cni_core.address import Address
+from cni_core.errors import CniError, Interrupted
 from cni_core.request import Request
 from cni_core.result import Result
-from ipam import host_local, index
+from ipam import host_local, index, plugin
+from ipam.store import Store
 from tests.unit.calls import attachment, config, host_local as ipam_of, request
 
 REPOSITORY = Path(__file__).parents[2]
@@ -413,6 +416,29 @@ def test_a_shorter_last_address_leaves_nothing_of_a_longer_one(tmp_path: Path) -
     assert leases.files()["last_reserved_ip.0"] == b"10.1.0.99"
 
 
+@pytest.mark.parametrize("asked", [[], ["fd00::5"]])
+def test_a_signal_as_the_second_address_is_leased_gives_both_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    leases = Leases(tmp_path, SUBNET, SIX)
+    reserve = Store.reserve
+
+    def interrupted(store: Store, address: Address, attachment: tuple[str, str]) -> bool:
+        done = reserve(store, address, attachment)
+        if str(address).startswith("fd00:"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return done
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr(Store, "reserve", interrupted)
+    try:
+        with pytest.raises(Interrupted):
+            plugin.add(leases.request("ADD", "c1", runtimeConfig={"ips": asked}))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert leases.held() == {}
+
+
 # What somebody planted
 
 PLANTED = ["10.1.0.2", "last_reserved_ip.0", "lock", ".new"]
@@ -600,6 +626,16 @@ def test_an_add_waits_for_whoever_holds_the_lock(leases: Leases, tmp_path: Path)
         fcntl.flock(lock, fcntl.LOCK_UN)
     assert results.get(timeout=30) == ["10.1.0.3"]
     waiting.join(timeout=30)
+
+
+def test_who_waits_for_the_lock_too_long_is_to_try_again(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cni_core.files._LOCK_SECONDS", 0.1)
+    leases.directory.mkdir()
+    with (leases.directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for call in (leases.add, leases.delete, leases.check):
+            refused(errors.TRY_AGAIN_LATER, call, "c1")
+    assert leases.add("c1") == ["10.1.0.2"]
 
 
 def test_two_that_make_the_first_directories_at_once_both_succeed(

@@ -180,10 +180,10 @@ def test_a_new_macvlan_reads_as_it_was_asked_for(
 
 @given(indices, names)
 def test_a_link_is_named_and_brought_up_in_one_message_and_deleted_by_index(index: int, name: str) -> None:
-    raised = read_by_pyroute2(messages.rename_and_raise(index, name), ifinfmsg.ifinfmsg)
+    raised = read_by_pyroute2(messages.mark_and_raise(index, name, "ours"), ifinfmsg.ifinfmsg)
     assert raised["header"]["type"] == pyroute2.netlink.rtnl.RTM_NEWLINK
     assert (raised["index"], raised["state"], raised["change"]) == (index, "up", ifinfmsg.IFF_UP)
-    assert raised.get_attr("IFLA_IFNAME") == name
+    assert (raised.get_attr("IFLA_IFNAME"), raised.get_attr("IFLA_IFALIAS")) == (name, "ours")
     deleted = read_by_pyroute2(messages.del_link(index), ifinfmsg.ifinfmsg)
     assert (deleted["header"]["type"], deleted["index"]) == (pyroute2.netlink.rtnl.RTM_DELLINK, index)
 
@@ -277,7 +277,7 @@ def test_every_message_says_what_it_is_for() -> None:
         messages.get_link("eth0"): "look up link eth0",
         messages.get_link(index=3): "look up link 3",
         messages.new_link("x", "macvlan", b"", parent=1, netns=2, mtu=3, mac=b""): "create the macvlan link",
-        messages.rename_and_raise(3, "eth0"): "name the link eth0 and bring it up",
+        messages.mark_and_raise(3, "eth0", "ours"): "name the link eth0 and bring it up",
         messages.del_link(3): "delete link 3",
         messages.new_address(3, cidr, dad=True): "add address 10.1.0.5/16",
         messages.new_route(Route(cidr.subnet, Address.parse("10.1.0.1"), [3])): "add route 10.1.0.0/16 via 10.1.0.1",

@@ -352,6 +352,7 @@ def test_the_vlan_of_a_name_is_told_from_the_link_below(name: str, parts: tuple[
         ("eth0", True), ("eth0:50", True), ("quite-long-name.50", True), ("quite-long-name:50.60", True),
         ("eth0.0", True), ("quite-long-names.50", False), ("eth0:0", False), ("eth0:4095", False),
         ("a/b.50", False), ("eth0:", False),
+        ("quite-long-name" + ".50" * 7, True), ("quite-long-name" + ".50" * 8, False), ("eth0" + ".5" * 9999, False),
     ],
 )  # fmt: skip
 def test_a_parents_name_may_be_a_vlans_that_does_not_exist(name: str, accepted: bool) -> None:
