@@ -164,7 +164,7 @@ def _networks(directory: str, networks: list[Network]) -> Iterator[Check]:
             refuse_clashes(network, networks[:i])
             yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
         except CommandError as error:
-            yield Check(FAILURE, f"network {network.name}: {error.msg}", error.mend)
+            yield Check(FAILURE, f"network {network.name}: {error.msg}", error.details)
 
 
 def _parents(networks: list[Network], named: list[str]) -> Iterator[Check]:

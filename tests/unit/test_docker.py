@@ -115,7 +115,7 @@ def test_refused(what: str) -> None:
     given, told = REFUSED[what]
     with pytest.raises(CommandError) as error:
         conflist("macvlan", options(**{"opt": ["parent=eth0"]} | given))
-    assert told in str(error.value)
+    assert told in f"{error.value.msg} {error.value.details}"
 
 
 @given(ips, st.integers(0, 128), st.integers(0, 2**32))
