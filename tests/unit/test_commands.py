@@ -53,5 +53,3 @@ def test_misuse_is_status_2() -> None:
         with pytest.raises(SystemExit) as error:
             run(*argv)
         assert error.value.code == 2
-
-
