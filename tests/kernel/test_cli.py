@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, links
+from tests.kernel.plugin import OURS, leases, links
 
 
 class Node:
@@ -115,6 +115,31 @@ def test_a_parent_that_a_container_uses_otherwise(node: Node) -> None:
     )
     assert "is used as ipvlan" in told
     assert "container pod of network lan" in told
+
+
+def test_leases_of_others_and_of_nobody(node: Node) -> None:
+    lan, where = node.lan, ("--dir", str(node.directory))
+    config = node.create("lan", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64", "-o", "parent=eth0")
+    assert lan.macvlan.add(lan.host("pod"), config).status == 0
+    (lan.data_dir / "lan" / "10.1.0.2").write_text("pod")  # as before CNI 0.7
+    (lan.data_dir / "lan" / "10.1.0.9").write_text("theirs\r\neth0")  # as by Go's host-local
+    (lan.data_dir / "stray").write_text("")
+    (lan.data_dir / "link").symlink_to("/etc")
+    assert len(json.loads(node.ok("leases", "--json", *where))) == 3
+    assert "pod's, which is attached" in node.refused("leases", "release", "lan", "10.1.0.2", *where)
+    assert "pod's, which is attached" in node.refused("leases", "release", "lan", "FD00:1:0::0002", *where)
+    assert "another plugin's to know" in node.refused("leases", "release", "lan", "10.1.0.9", *where)
+    assert "nobody has 10.1.0.8" in node.refused("leases", "release", "lan", "10.1.0.8", *where)
+    assert "nobody has 10.1.0.9 of network other" in node.refused("leases", "release", "other", "10.1.0.9", *where)
+    for name in ("../lan", "/etc", ""):
+        assert "cannot be a network's name" in node.refused("leases", "release", name, "10.1.0.9", *where)
+    assert "there is no network other" in node.refused("leases", "other", *where)
+    assert (
+        node.ok("leases", "release", "lan", "10.1.0.9", "--force", *where)
+        == "released 10.1.0.9, which theirs eth0 had\n"
+    )
+    assert "fd00:1::2" in node.ok("leases", "release", "lan", "FD00:1:0::0002", "--force", *where)
+    assert sorted(leases(lan.data_dir)) == ["10.1.0.2"]
 
 
 def test_print_writes_nothing(node: Node) -> None:
