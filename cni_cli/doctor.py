@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli.attached import attached
-from cni_cli.clashes import refuse_clashes
+from cni_cli.clashes import clashes
 from cni_cli.conflists import Network, add_directory, networks_in
-from cni_cli.errors import CommandError
 from cni_cli.leases import data_directories, leases_in
 from cni_core import occupancy, parent as parents
 from cni_core.errors import CniError
@@ -159,12 +158,13 @@ def _plugins(directory: str) -> Iterator[Check]:
 def _networks(directory: str, networks: list[Network]) -> Iterator[Check]:
     if not networks:
         yield Check(WARNING, f"{directory} has no macvlan or ipvlan network", "Make one: network create")
-    for i, network in enumerate(networks):
-        try:
-            refuse_clashes(network, networks[:i])
-            yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
-        except CommandError as error:
-            yield Check(FAILURE, f"network {network.name}: {error.msg}", error.details)
+    with Rtnl() as host:
+        for i, network in enumerate(networks):
+            found = list(clashes(network, networks[:i], host))
+            for clash in found:
+                yield Check(FAILURE, f"network {network.name}: {clash.msg}", clash.details)
+            if not found:
+                yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
 
 
 def _parents(networks: list[Network], named: list[str]) -> Iterator[Check]:

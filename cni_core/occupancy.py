@@ -19,6 +19,7 @@ from cni_core.rtnl.socket import Rtnl
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from cni_core.address import Cidr
     from cni_core.attach import LinkKind
@@ -97,6 +98,27 @@ def users(parent: Link) -> tuple[str, list[tuple[str, str]]]:
         return registry.use(key), registry.users(key)
 
 
+def refuse_other_use(config: dict[str, Any], kind: LinkKind, parent: Link, host: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where no attachment of the configuration could join a parent of the host now, whoever
+    is on it."""
+    from cni_core.children import Probe
+
+    with (
+        Registry(create=True) as registry,
+        Sandbox(OWN, own=True) as home,
+        Probe(_PROBE, parent, host, home.fd, host) as probe,
+    ):
+        key, use = _key(parent.index, None), kind.use(config)
+        recorded = registry.use(key)
+        if recorded != use and (recorded or kind.SWITCHES_OTHERS):
+            _settle_use(registry, key, kind, use, recorded, probe)
+        fits = probe.makes("macvlan")
+        if kind.SWITCHES_OTHERS:  # those of its own use hinder a macvlan alone
+            fits = not fits or probe.makes("ipvlan")
+        if not fits:
+            raise _refusal(parent, use, "", [])
+
+
 def _forget(request: Request, names: Callable[[Registry], list[str]], routed: bool) -> None:
     try:
         registry = Registry(create=routed)
@@ -169,6 +191,12 @@ def _home(request: Request, namespace: str) -> Sandbox | None:
         return sandbox
     close(sandbox.fd)
     return None
+
+
+def is_in_use(parent: Link, host: Rtnl) -> bool:
+    """Whether anything of anybody's is on a link of the host."""
+    with Sandbox(OWN, own=True) as home:
+        return _carries_anything(parent, home, host)
 
 
 def _carries_anything(parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:
