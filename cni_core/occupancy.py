@@ -86,18 +86,6 @@ def keep_valid(request: Request, *, routed: bool) -> None:
     _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid], routed)
 
 
-def users(parent: Link) -> tuple[str, list[tuple[str, str]]]:
-    """What a link of the host is used as (LinkKind.use; empty if it is not), and by which attachments, each
-    CONTAINERID:IFNAME with its network."""
-    try:
-        registry = Registry(create=False)
-    except FileNotFoundError:
-        return "", []
-    with registry:
-        key = _key(parent.index, None)
-        return registry.use(key), registry.users(key)
-
-
 def refuse_other_use(config: dict[str, Any], kind: LinkKind, parent: Link, host: Rtnl) -> None:
     """CniError PARENT_UNUSABLE where no attachment of the configuration could join a parent of the host now, whoever
     is on it."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, leases, links
+from tests.kernel.plugin import OURS, Plugin, leases, links
 
 
 class Node:
@@ -237,6 +237,9 @@ def test_what_is_broken_is_passed_over_and_told(node: Node) -> None:
         "deep.conf", "nothing.conf", "pipe.conf", "ranges.conf", "types.conf",
     ]  # fmt: skip
     assert "`validate" in node.refused("network", "rm", "types", *where)
+    found = levels(node)
+    assert found[next(what for what in found if "types.conf: line 1" in what)] == "failure"
+    assert found[f"{node.directory}/pipe.conf: it is not a file"] == "failure"
 
 
 def test_rm_is_of_all_or_none(node: Node) -> None:
@@ -356,6 +359,10 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
     (node.directory / "other.conflist").write_text(
         json.dumps({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "ipvlan", "master": "eth0"}]})
     )
+    (node.directory / "rest.conf").write_text(json.dumps({"name": "x", "type": "macvlan", "linkInContainer": True}))
+    bridged = lan.data_dir / "bridged"  # of host-local for another plugin, whose attachments are not recorded
+    assert Plugin(lan.node, "host-local").add(lan.host("far"), config | {"name": "bridged"}).status == 0
+    assert bridged.exists()
     lan.node.ip("link add eth7 type dummy")
     lan.node.ip("link add link eth0 name eth0.77 type vlan id 77")
     lan.node.ip("link set eth0.77 alias cni-vlan")
@@ -365,7 +372,22 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
         found["network other: eth0 is used as macvlan by network lan " + f"({node.directory}/lan.conflist)"]
         == "failure"
     )
-    assert found["network doctor: master: eth7 is down"] == "failure"
-    assert found["network doctor: master: there is no link named eth8"] == "failure"
+    assert found["eth7: eth7 is down"] == "failure"
+    assert found["eth8: there is no link named eth8"] == "failure"
     assert found["eth0.77: nobody is on this link, which we made"] == "warning"
     assert found["network lan: gone eth0 is attached without a lease"] == "warning"
+
+
+def test_doctor_looks_on_where_something_cannot_be_looked_at(node: Node) -> None:
+    config = node.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50", "--provision")
+    node.lan.data_dir.mkdir()
+    (node.lan.data_dir / "till").symlink_to("/etc")
+    config["ipam"]["dataDir"] = "/etc/passwd/networks"
+    config["name"] = "other"
+    (node.directory / "other.conf").write_text(json.dumps(config))
+    node.lan.node.ip("link set eth0 promisc on")
+    found = levels(node)
+    assert found["/etc/passwd/networks: /etc/passwd is not a directory"] == "failure"
+    assert found["eth0 is in promiscuous mode, which macvlan does not need"] == "warning"
+    # What a network asks for is not stale.
+    assert not [what for what in found if what.startswith("eth0.50: nobody")]
