@@ -26,7 +26,7 @@ def clashes(new: Network, others: Iterable[Network], host: Rtnl) -> Iterator[Com
     """Where another network has the name, the parent in another way, or some of the addresses."""
     below = lower(new.config, host)
     for other in others:
-        if other.name == new.name:
+        if other.name == new.name and other.file != new.file:
             yield CommandError(f"network {new.name} exists: {other.file}", "Give one of them another name.")
         together = below is not None and below == lower(other.config, host)
         if together and new.use != other.use:

@@ -19,6 +19,7 @@ from ipam.store import DEFAULT_DATA_DIR
 
 DIRECTORY = "/etc/cni/net.d"
 KINDS = {"macvlan": "macvlan", "cni-macvlan-py": "macvlan", "ipvlan": "ipvlan", "cni-ipvlan-py": "ipvlan"}
+OURS = {name: f"cni-{kind}-py" for name, kind in KINDS.items()}  # each type by the name that nobody else's has
 SUFFIXES = (".conf", ".conflist", ".json")
 
 

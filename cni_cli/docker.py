@@ -179,7 +179,9 @@ def _gateway(one_range: dict[str, Any], subnet: Subnet) -> str:
 
 def _refuse_no_host(option: str, text: str, subnet: Subnet) -> None:
     if subnet.version == 4 and subnet.num_addresses > 2 and ip_address(text) in (subnet[0], subnet[-1]):
-        raise CommandError(f"{option} {text} is not a host's address: it is the first or last of {subnet}")
+        raise CommandError(
+            f"{option} {text} is not a host's address: it is the first or last of {subnet}", f"Such as {subnet[1]}."
+        )
 
 
 def _once(where: dict[str, Any], key: str, value: str, option: str) -> None:

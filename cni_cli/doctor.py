@@ -14,7 +14,7 @@ from typing import Any
 
 from cni_cli.attached import attached
 from cni_cli.clashes import clashes, ranges_of, subnets_of
-from cni_cli.conflists import Network, add_directory, broken_in, files_in, networks_in
+from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
@@ -68,12 +68,16 @@ def add_to(commands: Any, kind: str) -> None:
         description="Exit status: 1 if something fails, else 0, also with warnings.",
     )
     parser.add_argument("--parent", action="append", default=[], metavar="LINK", help="look at this link, too")
-    parser.add_argument(
-        "--bin-dir", default=BIN_DIRECTORY, metavar="DIRECTORY", help="of plugins (default: %(default)s)"
-    )
+    add_bin_directory(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     add_directory(parser)
     parser.set_defaults(run=run, kind=kind)
+
+
+def add_bin_directory(parser: argparse.ArgumentParser) -> None:
+    """--bin-dir, of the commands that look for the plugins."""
+    default = os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY)
+    parser.add_argument("--bin-dir", default=default, metavar="DIRECTORY", help="of plugins (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
             ("permissions", _permissions()),
             ("kernel", _kernel(_needed(options.kind, networks))),
             ("plugins", _plugins(options.bin_dir)),
+            ("plugins", _missing_plugins(options.bin_dir, networks)),
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
@@ -105,9 +110,10 @@ def _to_the_end(about: str, found: Iterator[Check]) -> Iterator[Check]:
     try:
         yield from found
     except CniError as error:
-        yield Check(FAILURE, f"{about}: {error.msg}", error.details or "`docs/errors.md` has the causes.")
+        yield Check(FAILURE, f"{about}: {error.msg}", error.details or "docs/errors.md has the causes.")
     except OSError as error:
-        yield Check(FAILURE, f"{about}: {error.filename or 'the system'}: {error.strerror}", "Call it as root.")
+        mend = "Call it as root." if isinstance(error, PermissionError) else "See to what is named."
+        yield Check(FAILURE, f"{about}: {error.filename or 'the system'}: {error.strerror or error}", mend)
 
 
 def _permissions() -> Iterator[Check]:
@@ -211,6 +217,15 @@ def _plugins(directory: str) -> Iterator[Check]:
         yield Check(
             WARNING, f"{directory} has no loopback, which containerd needs", "Install the CNI reference plugins."
         )
+
+
+def _missing_plugins(directory: str, networks: list[Network]) -> Iterator[Check]:
+    """Of those that the networks name."""
+    for kind in dict.fromkeys(network.config["type"] for network in networks):
+        if not os.access(f"{directory}/{kind}", os.X_OK):
+            names = ", ".join(network.name for network in networks if network.config["type"] == kind)
+            mend = f"{OURS[kind]} install{'' if kind in OURS.values() else ' --aliases'}"
+            yield Check(FAILURE, f"{directory} has no {kind}, which {names} is of", mend)
 
 
 def _directories(networks: list[Network]) -> Iterator[Check]:

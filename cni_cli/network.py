@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from cni_cli.conflists import (
     text_of,
     write_new,
 )
+from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
 from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
@@ -50,19 +52,20 @@ def add_to(commands: Any, kind: str) -> None:
     network = commands.add_parser("network", help="create, list, inspect and remove networks")
     actions = network.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_create(actions, kind)
-    for name, run, about in (("inspect", inspect, "tell all about a network"), ("rm", rm, "remove networks")):
-        parser = actions.add_parser(name, help=about)
-        parser.add_argument("name", nargs="+" if name == "rm" else None, metavar="NETWORK")
+    for name, alias, run, about in (
+        ("ls", "list", ls, "list the macvlan and ipvlan networks"),
+        ("inspect", None, inspect, "tell all about a network"),
+        ("rm", "remove", rm, "remove networks, all or none"),
+    ):
+        parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
+        if name != "ls":
+            parser.add_argument("name", nargs="+" if name == "rm" else None, metavar="NETWORK")
         add_directory(parser)
         if name == "rm":
-            parser.add_argument("--force", action="store_true", help="although containers are attached")
+            parser.add_argument("-f", "--force", action="store_true", help="although containers are attached")
         else:
             parser.add_argument("--json", action="store_true", help="for programs")
         parser.set_defaults(run=run)
-    parser = actions.add_parser("ls", help="list the macvlan and ipvlan networks")
-    add_directory(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=ls)
 
 
 def _add_create(actions: Any, kind: str) -> None:
@@ -92,6 +95,7 @@ def _add_create(actions: Any, kind: str) -> None:
     )
     once.add_argument("--print", action="store_true", help="print the conflist, and write nothing")
     add_directory(parser)
+    add_bin_directory(parser)
     habits = parser.add_argument_group("taken because docker has them")
     habits.add_argument("-d", "--driver", metavar="KIND", help=f"{kind}, as this program is")
     habits.add_argument("--scope", metavar="SCOPE", help="local")
@@ -116,6 +120,7 @@ def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False)
 
 def create(options: argparse.Namespace) -> int:
     document, remarks = docker.conflist(options.kind, options)
+    document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
     found = findings(text_of(document).encode())
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
@@ -145,6 +150,13 @@ def create(options: argparse.Namespace) -> int:
     _remark(remarks)
     print(file)
     return 0
+
+
+def _type(kind: str, bin_directory: str) -> str:
+    """The name by which a runtime finds our plugin: the kind's own may be another's, which knows half of our keys."""
+    own = f"cni-{kind}-py"
+    alias, program = (os.path.realpath(f"{bin_directory}/{name}") for name in (kind, own))
+    return kind if alias == program else own
 
 
 MADE_LATER = "it is made with the first container."

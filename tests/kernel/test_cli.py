@@ -248,7 +248,7 @@ def test_rm_is_of_all_or_none(node: Node) -> None:
         node.create(name, "--subnet", f"10.{number}.0.0/24", "-o", "parent=eth0")
     assert "no macvlan or ipvlan network c" in node.refused("network", "rm", "a", "c", "b", *where)
     assert len(list(node.directory.iterdir())) == 2
-    assert node.ok("network", "rm", "a", "b", "a", *where) == "a\nb\n"
+    assert node.ok("network", "remove", "a", "b", "a", *where) == "a\nb\n"
 
 
 def test_rm_by_force_leaves_the_parent_to_who_is_on_it(node: Node) -> None:
@@ -303,6 +303,29 @@ def test_leases_of_others_and_of_nobody(node: Node) -> None:
     )
     assert "fd00:1::2" in node.ok("leases", "release", "lan", "FD00:1:0::0002", "--force", *where)
     assert sorted(leases(lan.data_dir)) == ["10.1.0.2"]
+
+
+def test_a_network_is_of_our_plugin_by_a_name_that_is_ours(node: Node, tmp_path: Path) -> None:
+    """Another's macvlan would not know what an isolated network is."""
+    create = ("network", "create", "lan", "--subnet", "10.1.0.0/24", "--print", "--bin-dir", str(tmp_path))
+
+    def kind() -> str:
+        return str(json.loads(node.ok(*create))["plugins"][0]["type"])
+
+    assert kind() == "cni-macvlan-py"
+    (tmp_path / "cni-macvlan-py").write_text("ours")
+    (tmp_path / "macvlan").write_text("theirs")
+    assert kind() == "cni-macvlan-py"
+    (tmp_path / "macvlan").unlink()
+    (tmp_path / "macvlan").symlink_to("cni-macvlan-py")
+    assert kind() == "macvlan"
+
+
+def test_doctor_misses_the_plugins_that_the_networks_name(node: Node, tmp_path: Path) -> None:
+    node.create("lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(tmp_path))
+    failures = {check["what"]: check["mend"] for check in json.loads(done.stdout) if check["level"] == "failure"}
+    assert failures == {f"{tmp_path} has no cni-macvlan-py, which lan is of": "cni-macvlan-py install"}
 
 
 def test_print_writes_nothing(node: Node) -> None:

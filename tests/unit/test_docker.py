@@ -167,6 +167,7 @@ def test_refused(what: str) -> None:
     with pytest.raises(CommandError) as error:
         conflist("macvlan", options(**{"opt": ["parent=eth0"]} | given))
     assert told in f"{error.value.msg} {error.value.details}"
+    assert error.value.details
 
 
 @given(ips, st.integers(0, 128), st.integers(0, 2**32))
