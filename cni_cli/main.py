@@ -25,7 +25,7 @@ def main(program: str, kind: str, argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,  # which leaves the lines of --version as they are
     )
     parser.add_argument("--version", action="version", version=versions.text(program).rstrip())
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for module in (network, validate, doctor, leases, install):
         module.add_to(commands, kind)
     options = parser.parse_args(argv)

@@ -50,7 +50,7 @@ EXAMPLES = {
 
 def add_to(commands: Any, kind: str) -> None:
     network = commands.add_parser("network", help="create, list, inspect and remove networks")
-    actions = network.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = network.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     _add_create(actions, kind)
     for name, alias, run, about in (
         ("ls", "list", ls, "list the macvlan and ipvlan networks"),
@@ -71,8 +71,9 @@ def add_to(commands: Any, kind: str) -> None:
 def _add_create(actions: Any, kind: str) -> None:
     parser = actions.add_parser(
         "create",
-        help=f"create a {kind} network, by the options of docker network create",
-        description=f"Writes a conflist for a {kind} network after checking it against this node. "
+        usage="%(prog)s [OPTIONS] NETWORK",
+        help="create a network, by the options of docker network create",
+        description=f"Writes the conflist of a network of kind {kind} after checking it against this node. "
         f"Options of -o: {', '.join(docker.OPTIONS[kind])}. Without a parent the network is isolated.",
         epilog=f"Such as: network create lan {EXAMPLES[kind]}",
     )

@@ -53,3 +53,20 @@ def test_misuse_is_status_2() -> None:
         with pytest.raises(SystemExit) as error:
             run(*argv)
         assert error.value.code == 2
+
+
+def test_help_is_short_and_says_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for argv, first in (
+        (("--help",), "usage: cni-macvlan-py [-h] [--version] COMMAND ..."),
+        (("network", "create", "--help"), "usage: cni-macvlan-py network create [OPTIONS] NETWORK"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            run(*argv)
+        told = capsys.readouterr().out
+        assert error.value.code == 0
+        assert told.splitlines()[0] == first
+        assert "\x1b" not in told
+        assert max(map(len, told.splitlines())) <= 100
+    assert "--aux-address" in told
+    assert "--config-only" not in told
