@@ -8,6 +8,7 @@ import json
 import os
 from _socket import AF_INET6
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cni_core.errors import INVALID_CONFIG, CniError
 from cni_core.registry import ROOT
 from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
 from cni_core.rtnl.socket import Rtnl
+from cni_core.schema.formats import is_parent_name
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 BIN_DIRECTORY = "/opt/cni/bin"
@@ -81,7 +83,9 @@ def add_bin_directory(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    networks = networks_in(options.dir)
+    networks: list[Network] = []
+    with suppress(OSError):  # _networks tells of it
+        networks = networks_in(options.dir)
     checks = [
         check
         for about, found in (
@@ -278,7 +282,10 @@ def _files(directory: str) -> Iterator[Check]:
 
 def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[Check]:
     """Each parent once: whether it can be one, and what is known to break macvlan on it."""
-    asked = [({"type": kind, "master": name}, name) for name in named]
+    asked = [({"type": kind, "master": name}, name) for name in named if is_parent_name(name)]
+    for name in named:
+        if not is_parent_name(name):
+            yield Check(FAILURE, f"{name!r} cannot be a link's name", "`ip link` lists the links of this host.")
     users: dict[int, set[str]] = {}  # of each parent, the kinds that are to be on it
     with Rtnl() as host:
         for config, about in [(network.config, f"network {network.name}") for network in networks] + asked:

@@ -409,8 +409,20 @@ def test_doctor_looks_on_where_something_cannot_be_looked_at(node: Node) -> None
     config["name"] = "other"
     (node.directory / "other.conf").write_text(json.dumps(config))
     node.lan.node.ip("link set eth0 promisc on")
-    found = levels(node)
+    found = levels(node, "--parent", "", "--parent", os.fsdecode(b"\xff"))
+    assert found["'' cannot be a link's name"] == found["'\\udcff' cannot be a link's name"] == "failure"
     assert found["/etc/passwd/networks: /etc/passwd is not a directory"] == "failure"
     assert found["eth0 is in promiscuous mode, which macvlan does not need"] == "warning"
     # What a network asks for is not stale.
     assert not [what for what in found if what.startswith("eth0.50: nobody")]
+
+
+def test_doctor_says_what_it_may_not_see(node: Node) -> None:
+    node.directory.mkdir(mode=0o700)
+    where = ("doctor", "--json", "--dir", str(node.directory))
+    nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(OURS / "cni-macvlan-py")]
+    done = node.lan.node.run([*nobody, *where], env={}, check=False)
+    found = {check["what"]: check["level"] for check in json.loads(done.stdout)}
+    assert found["this is not root: most of what follows cannot be told"] == "failure"
+    assert found[f"networks: {node.directory}: Permission denied"] == "failure"
+    assert done.returncode == 1
