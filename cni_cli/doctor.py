@@ -205,7 +205,7 @@ def _plugins(directory: str) -> Iterator[Check]:
     ours = [name for name in ("cni-macvlan-py", "cni-ipvlan-py") if os.access(f"{directory}/{name}", os.X_OK)]
     if not ours:
         yield Check(WARNING, f"{directory} has no plugins of ours", "Put them there: cni-macvlan-py install")
-    elif not os.path.isdir(f"{os.path.dirname(os.path.realpath(f'{directory}/{ours[0]}'))}/_internal"):
+    elif not os.path.isdir(f"{_home(f'{directory}/{ours[0]}')}/_internal"):
         mend = "Install the plugins whole: cni-macvlan-py install"
         yield Check(FAILURE, f"{directory}/{ours[0]} has no _internal beside it", mend)
     else:
@@ -221,6 +221,11 @@ def _plugins(directory: str) -> Iterator[Check]:
         yield Check(
             WARNING, f"{directory} has no loopback, which containerd needs", "Install the CNI reference plugins."
         )
+
+
+def _home(program: str) -> str:
+    """Where it lies; without a launcher it is in _internal itself."""
+    return os.path.dirname(os.path.realpath(program)).removesuffix("/_internal")
 
 
 def _missing_plugins(directory: str, networks: list[Network]) -> Iterator[Check]:
