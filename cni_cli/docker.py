@@ -124,17 +124,17 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
         _once(ranges[inside[0]], "ipRange", str(part), f"--ip-range {text}")
     if routed and options.gateway:
         remarks.append("In modes l3 and l3s there is no gateway: packets go to the parent. --gateway is ignored.")
-    for one in ranges.values():
-        # On a parent the router has its address, whether the containers are told of it or not.
-        if routed or (plugin.get("internal") and "gateway" not in one):
-            one["gateway"] = "none"
+    if routed:
+        for one in ranges.values():
+            one.pop("gateway", None)  # and no "none", which podman does not read: the plugin has none in L3 anyway
+    alone = routed or plugin.get("internal")
     for text in options.aux_address:
         name, equals, address = text.partition("=")
         if not equals or not name:
             raise CommandError(f"--aux-address {text}: it has no name", "Such as --aux-address router=192.168.50.2.")
         subnet = _subnet_of(f"--aux-address {name}:", address, subnets)
         excluded = str(ip_address(address))
-        if excluded == _gateway(ranges[subnet], subnet):
+        if not alone and excluded == _gateway(ranges[subnet], subnet):
             raise CommandError(
                 f"--aux-address {text}: it is the gateway of {subnet}, which is never given",
                 "Leave it out; or, if the router has another address, name that: --gateway.",
@@ -173,8 +173,7 @@ def _each(texts: list[str]) -> list[str]:
 
 def _gateway(one_range: dict[str, Any], subnet: Subnet) -> str:
     """That which the range will have: host-local's is the first address. Empty if none."""
-    found = one_range.get("gateway") or ("none" if subnet.num_addresses <= 2 else str(subnet[1]))
-    return "" if found == "none" else str(found)
+    return str(one_range.get("gateway") or (subnet[1] if subnet.num_addresses > 2 else ""))
 
 
 def _refuse_no_host(option: str, text: str, subnet: Subnet) -> None:
