@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
 from cni_cli.errors import CommandError
-from cni_core.schema.formats import is_cni_name, split_vlan
+from cni_cli.kinds import link_kind
+from cni_core.config import without_nulls
 from ipam.store import DEFAULT_DATA_DIR
 
 DIRECTORY = "/etc/cni/net.d"
 KINDS = {"macvlan": "macvlan", "cni-macvlan-py": "macvlan", "ipvlan": "ipvlan", "cni-ipvlan-py": "ipvlan"}
+OURS = {name: f"cni-{kind}-py" for name, kind in KINDS.items()}  # each type by the name that nobody else's has
 SUFFIXES = (".conf", ".conflist", ".json")
 
 
@@ -25,7 +30,8 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Network:
-    """name; file; kind macvlan or ipvlan; config, the plugin's own with what libcni adds (name, cniVersion)."""
+    """name; file; kind macvlan or ipvlan; config, the plugin's own with what libcni adds (name, cniVersion), which is
+    valid by its schema."""
 
     name: str
     file: Path
@@ -39,19 +45,8 @@ class Network:
             return "internal"
         master = self.config.get("master") or "default route"
         name = master if isinstance(master, str) else ", ".join(master)
-        return f"{name}.{self.config['vlan']}" if self.config.get("vlan") else name
-
-    @property
-    def lower(self) -> tuple[str, tuple[int, ...]] | None:
-        """The parent for comparison: the lowest link's name, and the VLAN ids above it. None where no name tells."""
-        master = self.config.get("master")
-        if not isinstance(master, str) or not master:
-            return None
-        ids = [self.config["vlan"]] if self.config.get("vlan") else []
-        while split := split_vlan(master):
-            master = split[0]
-            ids.insert(0, split[1])
-        return master, tuple(ids)
+        name = f"{name}.{self.config['vlan']}" if self.config.get("vlan") else name
+        return f"{name} in the container" if self.config.get("linkInContainer") else name
 
     @property
     def use(self) -> str:
@@ -65,7 +60,7 @@ class Network:
     def data_dir(self) -> str:
         """Where its leases lie; empty if another IPAM plugin has them."""
         ipam = self.config.get("ipam") or {}
-        return str(ipam.get("dataDir") or DEFAULT_DATA_DIR) if ipam.get("type") == "host-local" else ""
+        return os.path.normpath(ipam.get("dataDir") or DEFAULT_DATA_DIR) if ipam.get("type") == "host-local" else ""
 
     @property
     def ranges(self) -> list[dict[str, Any]]:
@@ -75,17 +70,23 @@ class Network:
         return [*found, ipam] if ipam.get("subnet") else found
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A file, or a network of ours in it, that no runtime can use; the network's name, or empty; what is wrong."""
+
+    file: Path
+    name: str
+    why: str
+
+
 def networks_in(directory: str) -> list[Network]:
-    """Those of our kinds, in the order of their files; a file that cannot be read as a network is passed over."""
-    found = []
-    try:
-        names = sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
-    for name in names:
-        if name.endswith(SUFFIXES):
-            found += _of(Path(directory, name))
-    return found
+    """Those of our kinds, in the order of their files; what is broken is passed over."""
+    return [found for file in files_in(directory) for found in _of(file) if isinstance(found, Network)]
+
+
+def broken_in(directory: str) -> list[Broken]:
+    """What networks_in passes over though somebody meant it for a runtime."""
+    return [found for file in files_in(directory) for found in _of(file) if isinstance(found, Broken)]
 
 
 def find(directory: str, name: str) -> Network:
@@ -94,8 +95,24 @@ def find(directory: str, name: str) -> Network:
     for network in networks:
         if network.name == name:
             return network
+    for broken in broken_in(directory):
+        if name in (broken.name, broken.file.stem):
+            raise CommandError(f"{broken.file}: {broken.why}", f"`validate {broken.file}` tells all.")
     known = ", ".join(network.name for network in networks) or "none"
     raise CommandError(f"there is no macvlan or ipvlan network {name} in {directory}", f"There are: {known}.")
+
+
+def refuse_name(directory: str, name: str) -> None:
+    """CommandError where a network has the name, of whatever plugins it is."""
+    for file in files_in(directory):
+        try:
+            document = _document(file)
+        except ValueError:
+            continue
+        if isinstance(document, dict) and document.get("name") == name:
+            raise CommandError(
+                f"network {name} exists: {file}", "Remove that network first, or give this one another name."
+            )
 
 
 def plugins_of(document: Any) -> list[dict[str, Any]]:
@@ -107,21 +124,61 @@ def plugins_of(document: Any) -> list[dict[str, Any]]:
     return [plugin | common for plugin in plugins if isinstance(plugin, dict)] if isinstance(plugins, list) else []
 
 
-def _of(file: Path) -> list[Network]:
+def files_in(directory: str) -> list[Path]:
+    """The files that a runtime reads, in its order."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return [Path(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(SUFFIXES)]
+    except FileNotFoundError:
         return []
-    return [
-        Network(config["name"], file, KINDS[config["type"]], config)
-        for config in plugins_of(document)
-        if config.get("type") in KINDS and isinstance(config.get("name"), str) and is_cni_name(config["name"])
-    ]
+
+
+def _document(file: Path) -> Any:
+    """ValueError, with what is wrong."""
+    if not file.is_file():
+        raise ValueError("it is not a file")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _of(file: Path) -> Iterator[Network | Broken]:
+    try:
+        configs = [without_nulls(config) for config in plugins_of(_document(file))]
+    except ValueError as error:
+        yield Broken(file, "", str(error))
+        return
+    except RecursionError:
+        yield Broken(file, "", "it is nested too deeply")
+        return
+    for config in configs:
+        kind, name = config.get("type"), config.get("name")
+        if not isinstance(kind, str) or kind not in KINDS:
+            continue
+        if link_kind(config).accepts(config):
+            yield Network(config["name"], file, KINDS[kind], config)
+        else:
+            yield Broken(file, name if isinstance(name, str) else "", f"its configuration of {kind} is invalid")
+
+
+@contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Makes the directory, and keeps other commands that write networks out of it."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flock(descriptor, LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_new(directory: str, name: str, document: dict[str, Any]) -> Path:
-    """Writes DIRECTORY/NAME.conflist, whole or not at all, and never over an existing one. CommandError."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    """Writes DIRECTORY/NAME.conflist, whole or not at all, and never over an existing file. CommandError."""
     file = Path(directory, f"{name}.conflist")
     unfinished = Path(directory, f".{name}.{os.getpid()}")  # no suffix that a runtime reads
     try:

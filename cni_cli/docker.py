@@ -1,7 +1,8 @@
 """What `docker network create -d macvlan|ipvlan` takes, turned into a conflist.
 
 Sources: docker's reference of `network create` and its macvlan and ipvlan drivers (moby, libnetwork/drivers); the
-spelling host_iface is that of the drivers' first releases.
+spelling host_iface is that of the drivers' first releases. Subnets of one family are one set of ranges, since docker
+gives a container one address of each family, of the first subnet that has one (libnetwork, assignAddressVersion).
 """
 
 from __future__ import annotations
@@ -24,32 +25,62 @@ OPTIONS = {
 }
 ROUTED = ("l3", "l3s")
 VERSION = "1.0.0"
+# Options of docker's, by their names in the Namespace, that change nothing on one node; and those of a swarm.
+IDLE = {"attachable": "--attachable", "label": "--label", "ipam_opt": "--ipam-opt"}
+SWARM = {"config_only": "--config-only", "config_from": "--config-from", "ingress": "--ingress"}
 
 
 def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     """The conflist, and remarks for the person. options: name, subnet, gateway, ip_range, aux_address, opt (lists of
-    text), ipv6, internal (bool), ipam_driver. CommandError."""
+    text), ipv4, ipv6, internal (bool), ipam_driver, driver, scope, and those of IDLE and SWARM. CommandError."""
+    _refuse_elsewhere(kind, options)
     if not is_cni_name(options.name):
         raise CommandError(
             f"{options.name!r} cannot be a network's name",
             "It begins with a letter or digit; letters, digits, '_', '.' and '-' may follow.",
         )
-    remarks: list[str] = []
+    idle = [option for key, option in IDLE.items() if getattr(options, key)]
+    remarks = [f"Ignored, for it changes nothing on one node: {', '.join(idle)}."] if idle else []
     plugin: dict[str, Any] = {"type": kind}
     driver = _driver_options(kind, options.opt)
     if "parent" in driver:
         plugin["master"] = driver["parent"]
     else:
         plugin["internal"] = True
-        remarks.append("No parent (-o parent=): the network is isolated, and its containers reach each other alone.")
+        remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
     plugin |= {key: driver[key] for key in ("mode", "flag", "mtu") if key in driver}
     routed = driver.get("mode") in ROUTED
-    if options.ipam_driver == "default":
-        plugin["ipam"] = _ipam(options, options.internal or "internal" in plugin, routed, remarks)
-    elif options.ipam_driver != "null":
-        plugin["ipam"] = {"type": options.ipam_driver}
+    if options.ipam_driver in ("default", "host-local"):
+        plugin["ipam"] = _ipam(options, plugin, routed, remarks)
+    else:
+        _refuse_addresses(options)
+        if options.ipam_driver != "null":
+            plugin["ipam"] = {"type": options.ipam_driver}
+        if (kind, options.ipam_driver) == ("ipvlan", "dhcp"):
+            remarks.append("All containers have the parent's hardware address: the DHCP server must go by client ids.")
     plugin["capabilities"] = {"ips": True} | ({"mac": True} if kind == "macvlan" else {})
     return {"cniVersion": VERSION, "name": options.name, "plugins": [plugin]}, remarks
+
+
+def _refuse_elsewhere(kind: str, options: Namespace) -> None:
+    """Of docker's options, what is not for this program, or for no program on one node."""
+    if options.driver not in (None, kind, f"cni-{kind}-py"):
+        other = f"Call cni-{options.driver}-py." if options.driver in OPTIONS else "There are macvlan and ipvlan."
+        raise CommandError(f"--driver {options.driver}: this program makes {kind} networks", other)
+    swarm = [option for key, option in SWARM.items() if getattr(options, key)]
+    swarm += [f"--scope {options.scope}"] if options.scope not in (None, "local") else []
+    if swarm:
+        raise CommandError(f"{swarm[0]} is for a swarm, of which a CNI network is no part", "Leave it out.")
+
+
+def _refuse_addresses(options: Namespace) -> None:
+    """Those that would go unheard: the addresses are another's."""
+    for option in ("subnet", "gateway", "ip_range", "aux_address"):
+        if getattr(options, option):
+            raise CommandError(
+                f"--{option.replace('_', '-')} is host-local's, not that of --ipam-driver {options.ipam_driver}",
+                "Leave one of them out.",
+            )
 
 
 def _driver_options(kind: str, texts: list[str]) -> dict[str, Any]:
@@ -60,24 +91,65 @@ def _driver_options(kind: str, texts: list[str]) -> dict[str, Any]:
         if not equals or not value:
             raise CommandError(f"-o {text}: it has no value", "Options are given as -o NAME=VALUE.")
         if name not in known:
-            near = get_close_matches(name, known, 1)
+            near = get_close_matches(name, known.keys() - {MTU}, 1)
             mend = f"Did you mean {near[0]}?" if near else f"It has {', '.join(known)}."
             raise CommandError(f"-o {name}: {kind} has no such option", mend)
         key = known[name]
         if key in found:
-            raise CommandError(f"-o {text}: {key} is given twice")
+            raise CommandError(f"-o {text}: {key} is given twice", "Leave one of them out.")
         found[key] = _mtu(value) if key == "mtu" else value
     return found
 
 
 def _mtu(text: str) -> int:
-    if not text.isdecimal():
-        raise CommandError(f"-o {MTU}={text}: an MTU is a number of bytes")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise CommandError(f"-o mtu={text}: an MTU is a number of bytes", "Such as 1500.")
     return int(text)
 
 
-def _ipam(options: Namespace, isolated: bool, routed: bool, remarks: list[str]) -> dict[str, Any]:
-    subnets = [_subnet(text) for text in options.subnet]
+def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: list[str]) -> dict[str, Any]:
+    subnets = _subnets(options)
+    ranges: dict[Subnet, dict[str, Any]] = {subnet: {"subnet": str(subnet)} for subnet in subnets}
+    for text in _each(options.gateway):
+        subnet = _subnet_of("--gateway", text, subnets)
+        _refuse_no_host("--gateway", text, subnet)
+        _once(ranges[subnet], "gateway", str(ip_address(text)), f"--gateway {text}")
+    for text in _each(options.ip_range):
+        part = _subnet(text, "--ip-range")
+        inside = [subnet for subnet in subnets if _within(part, subnet)]
+        if not inside:
+            raise CommandError(
+                f"--ip-range {text} is in none of the subnets {_listed(subnets)}", "It is a part of one of them."
+            )
+        _once(ranges[inside[0]], "ipRange", str(part), f"--ip-range {text}")
+    if routed and options.gateway:
+        remarks.append("In modes l3 and l3s there is no gateway: packets go to the parent. --gateway is ignored.")
+    if routed:
+        for one in ranges.values():
+            one.pop("gateway", None)  # and no "none", which podman does not read: the plugin has none in L3 anyway
+    alone = routed or plugin.get("internal")
+    for text in options.aux_address:
+        name, equals, address = text.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--aux-address {text}: it has no name", "Such as --aux-address router=192.168.50.2.")
+        subnet = _subnet_of(f"--aux-address {name}:", address, subnets)
+        excluded = str(ip_address(address))
+        if not alone and excluded == _gateway(ranges[subnet], subnet):
+            raise CommandError(
+                f"--aux-address {text}: it is the gateway of {subnet}, which is never given",
+                "Leave it out; or, if the router has another address, name that: --gateway.",
+            )
+        _once(ranges[subnet].setdefault("auxAddresses", {}), name, excluded, f"--aux-address {text}")
+    sets = [[ranges[subnet] for subnet in subnets if subnet.version == version] for version in (4, 6)]
+    ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part]}
+    if not (options.internal or plugin.get("internal")):
+        ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
+    return ipam
+
+
+def _subnets(options: Namespace) -> list[Subnet]:
+    """Those of --subnet, of which none overlaps another."""
+    subnets = [_subnet(text) for text in _each(options.subnet)]
     if not subnets:
         raise CommandError(
             "which addresses? There is no --subnet",
@@ -86,40 +158,34 @@ def _ipam(options: Namespace, isolated: bool, routed: bool, remarks: list[str]) 
     for i, one in enumerate(subnets):
         for other in subnets[:i]:
             if _overlap(one, other):
-                raise CommandError(f"--subnet {one} overlaps {other}")
+                raise CommandError(f"--subnet {one} overlaps {other}", "Leave one of them out.")
     if options.ipv6 and all(subnet.version == 4 for subnet in subnets):
         raise CommandError("--ipv6 needs an IPv6 subnet as well", "Such as --subnet fd00:50::/64.")
-    ranges: dict[Subnet, dict[str, Any]] = {subnet: {"subnet": str(subnet)} for subnet in subnets}
-    for text in options.gateway:
-        subnet = _subnet_of("--gateway", text, subnets)
-        _once(ranges[subnet], "gateway", str(ip_address(text)), f"--gateway {text}")
-    for text in options.ip_range:
-        part = _subnet(text, "--ip-range")
-        inside = [subnet for subnet in subnets if _within(part, subnet)]
-        if not inside:
-            raise CommandError(f"--ip-range {text} is in none of the subnets {_listed(subnets)}")
-        _once(ranges[inside[0]], "ipRange", str(part), f"--ip-range {text}")
-    for text in options.aux_address:
-        name, equals, address = text.partition("=")
-        if not equals or not name:
-            raise CommandError(f"--aux-address {text}: it has no name", "Such as --aux-address router=192.168.50.2.")
-        auxiliary = ranges[_subnet_of("--aux-address", address, subnets)].setdefault("auxAddresses", {})
-        _once(auxiliary, name, str(ip_address(address)), f"--aux-address {text}")
-    if routed and options.gateway:
-        remarks.append("In mode l3 there is no gateway: packets go to the parent. --gateway is ignored.")
-    if routed or isolated:
-        for one_range in ranges.values():
-            one_range["gateway"] = "none"
-    ipam: dict[str, Any] = {"type": "host-local", "ranges": [[one] for one in ranges.values()]}
-    if not isolated:
-        every = {4: "0.0.0.0/0", 6: "::/0"}
-        ipam["routes"] = [{"dst": every[version]} for version in sorted({subnet.version for subnet in subnets})]
-    return ipam
+    if not options.ipv4 and any(subnet.version == 4 for subnet in subnets):
+        raise CommandError("--ipv4=false, and an IPv4 subnet", "Leave one of them out.")
+    return subnets
+
+
+def _each(texts: list[str]) -> list[str]:
+    """Docker takes several in one option, too: A,B."""
+    return [part for text in texts for part in text.split(",")]
+
+
+def _gateway(one_range: dict[str, Any], subnet: Subnet) -> str:
+    """That which the range will have: host-local's is the first address. Empty if none."""
+    return str(one_range.get("gateway") or (subnet[1] if subnet.num_addresses > 2 else ""))
+
+
+def _refuse_no_host(option: str, text: str, subnet: Subnet) -> None:
+    if subnet.version == 4 and subnet.num_addresses > 2 and ip_address(text) in (subnet[0], subnet[-1]):
+        raise CommandError(
+            f"{option} {text} is not a host's address: it is the first or last of {subnet}", f"Such as {subnet[1]}."
+        )
 
 
 def _once(where: dict[str, Any], key: str, value: str, option: str) -> None:
     if key in where:
-        raise CommandError(f"{option}: there is {where[key]} already")
+        raise CommandError(f"{option}: there is {where[key]} already", "Leave one of them out.")
     where[key] = value
 
 
@@ -128,22 +194,25 @@ def _subnet(text: str, option: str = "--subnet") -> Subnet:
         meant = ip_network(text, strict=False)
     except ValueError:
         meant = None
-    if meant is None or "/" not in text:
-        raise CommandError(f"{option} {text}: it is not ADDRESS/LENGTH, such as 192.168.50.0/24")
+    if meant is None or "/" not in text or "%" in text:
+        raise CommandError(f"{option} {text}: it is not ADDRESS/LENGTH", "Such as 192.168.50.0/24 or fd00:50::/64.")
     if ip_address(text.partition("/")[0]) != meant.network_address:
         raise CommandError(f"{option} {text} is an address within {meant}", f"Write {meant}.")
+    mapped = meant.version == 6 and meant.network_address.ipv4_mapped
+    if mapped or meant.is_multicast or meant.is_loopback:
+        raise CommandError(f"{option} {text}: these are no addresses for containers", "Such as 192.168.50.0/24.")
     return meant
 
 
 def _subnet_of(option: str, text: str, subnets: list[Subnet]) -> Subnet:
     try:
-        address = ip_address(text)
+        address = ip_address("" if "%" in text else text)  # a zone is of one host alone
     except ValueError:
-        raise CommandError(f"{option} {text}: it is not an IP address") from None
+        raise CommandError(f"{option} {text}: it is not an IP address", "Such as 192.168.50.1.") from None
     for subnet in subnets:
         if address in subnet:
             return subnet
-    raise CommandError(f"{option} {text} is in none of the subnets {_listed(subnets)}")
+    raise CommandError(f"{option} {text} is in none of the subnets {_listed(subnets)}", "It is a part of one of them.")
 
 
 def _within(part: Subnet, whole: Subnet) -> bool:

@@ -6,38 +6,51 @@ import argparse
 import ctypes
 import json
 import os
-from collections.abc import Iterator
+from _socket import AF_INET6
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cni_cli.attached import attached
-from cni_cli.clashes import refuse_clashes
-from cni_cli.conflists import Network, add_directory, networks_in
-from cni_cli.errors import CommandError
-from cni_cli.leases import data_directories, leases_in
-from cni_core import occupancy, parent as parents
-from cni_core.errors import CniError
+from cni_cli.clashes import clashes, ranges_of, subnets_of
+from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
+from cni_cli.kinds import link_kind
+from cni_cli.leases import data_directories, is_of, leases_in
+from cni_cli.validate import IPV6_MIN_MTU, findings
+from cni_core import hostroutes, occupancy, parent as parents
+from cni_core.attach import has_host_routes
+from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.registry import ROOT
 from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
 from cni_core.rtnl.socket import Rtnl
+from cni_core.schema.formats import is_parent_name
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
-# Each kind, with the attributes of its own that the kernel insists on.
-KINDS = {"dummy": b"", "vlan": u16(IFLA_VLAN_ID, 7), "macvlan": u32(1, 4), "ipvlan": u16(1, 0)}
+# What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
+LOWER_KINDS = ("dummy", "veth", "bridge")
+UPPER_KINDS = {"vlan": u16(IFLA_VLAN_ID, 7), "macvlan": u32(1, 4), "ipvlan": u16(1, 0)}
+MODULES = {"vlan": "8021q"}  # where it has not the kind's name
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 IFF_PROMISC = 0x100  # linux/if.h
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # linux/capability.h
+SYS = Path("/sys")
 
-# What a hypervisor's or a cloud's switch does to frames of hardware addresses that it did not give (their manuals:
-# VMware "MAC address changes, forged transmits", EC2 "source/destination check", Hyper-V "MAC address spoofing").
+# What a hypervisor's or a cloud's switch does to frames of hardware addresses that it did not give, by words of the
+# machine's DMI table (their manuals: VMware "MAC address changes, forged transmits", EC2 "source/destination check",
+# Hyper-V "MAC address spoofing", VirtualBox "Promiscuous Mode").
 FILTERING = {
     "vmware": "allow forged transmits and promiscuous mode on the port group",
-    "microsoft": "enable MAC address spoofing for the virtual machine's adapter",
-    "amazon": "use ipvlan with addresses that are assigned to the instance's interface",
-    "google": "use ipvlan with alias IP ranges of the instance",
+    "virtualbox": 'set the adapter\'s "Promiscuous Mode" to "Allow All"',
+    "microsoft corporation virtual machine": "on Hyper-V, enable MAC address spoofing for the machine's adapter",
+    "amazon ec2": "use ipvlan with addresses that are assigned to the instance's interface",
+    "google compute engine": "use ipvlan with alias IP ranges of the instance",
     "openstack": "allow the addresses by the port's allowed_address_pairs",
     "digitalocean": "use ipvlan in mode l3 and route to the droplet",
+    "hetzner": "use ipvlan in mode l3 and route to the server",
 }
 
 
@@ -57,24 +70,36 @@ def add_to(commands: Any, kind: str) -> None:
         description="Exit status: 1 if something fails, else 0, also with warnings.",
     )
     parser.add_argument("--parent", action="append", default=[], metavar="LINK", help="look at this link, too")
-    parser.add_argument(
-        "--bin-dir", default=BIN_DIRECTORY, metavar="DIRECTORY", help="of plugins (default: %(default)s)"
-    )
+    add_bin_directory(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     add_directory(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, kind=kind)
+
+
+def add_bin_directory(parser: argparse.ArgumentParser) -> None:
+    """--bin-dir, of the commands that look for the plugins."""
+    default = os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY)
+    parser.add_argument("--bin-dir", default=default, metavar="DIRECTORY", help="of plugins (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
-    networks = networks_in(options.dir)
+    networks: list[Network] = []
+    with suppress(OSError):  # _networks tells of it
+        networks = networks_in(options.dir)
     checks = [
-        *_permissions(),
-        *_kernel(),
-        *_plugins(options.bin_dir),
-        *_networks(options.dir, networks),
-        *_parents(networks, options.parent),
-        *_leases(networks),
-        *_own_links(),
+        check
+        for about, found in (
+            ("permissions", _permissions()),
+            ("kernel", _kernel(_needed(options.kind, networks))),
+            ("plugins", _plugins(options.bin_dir)),
+            ("plugins", _missing_plugins(options.bin_dir, networks)),
+            ("directories", _directories(networks)),
+            ("networks", _networks(options.dir, networks)),
+            ("parents", _parents(networks, options.parent, options.kind)),
+            ("leases", _leases(networks)),
+            ("links", _own_links(networks)),
+        )
+        for check in _to_the_end(about, found)
     ]
     if options.json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
@@ -84,22 +109,46 @@ def run(options: argparse.Namespace) -> int:
     return int(any(check.level == FAILURE for check in checks))
 
 
+def _to_the_end(about: str, found: Iterator[Check]) -> Iterator[Check]:
+    """What cannot be looked at is a finding, too."""
+    try:
+        yield from found
+    except CniError as error:
+        yield Check(FAILURE, f"{about}: {error.msg}", error.details or "docs/errors.md has the causes.")
+    except OSError as error:
+        mend = "Call it as root." if isinstance(error, PermissionError) else "See to what is named."
+        yield Check(FAILURE, f"{about}: {error.filename or 'the system'}: {error.strerror or error}", mend)
+
+
 def _permissions() -> Iterator[Check]:
     if os.geteuid() != 0:
         yield Check(FAILURE, "this is not root: most of what follows cannot be told", "Call it by sudo.")
-    elif "CapEff:\t0000000000000000" in Path("/proc/self/status").read_text():
-        yield Check(FAILURE, "root has no capabilities here", "Call it on the node itself.")
+        return
+    status = Path("/proc/self/status").read_text().splitlines()
+    effective = next((int(line.split()[1], 16) for line in status if line.startswith("CapEff:")), 0)
+    missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        yield Check(FAILURE, f"root has no {' and '.join(missing)} here", "Call it on the node, not in a container.")
     else:
         yield Check(OK, "permissions: root")
 
 
-def _kernel() -> Iterator[Check]:
+def _needed(kind: str, networks: list[Network]) -> set[str]:
+    """The kinds of link that the networks are made of; without any, those of this program."""
+    needed = {network.kind for network in networks} or {kind}
+    for network in networks:
+        if parents.is_made(network.config):
+            needed.add("dummy" if network.config.get("internal") else "vlan")
+    return needed
+
+
+def _kernel(needed: set[str]) -> Iterator[Check]:
     """Makes each kind of link once, in a namespace that goes with the child that made it."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.write(writer, "\n".join(_refused_kinds()).encode() or b"-")
+            os.write(writer, "\n".join(_refused_in_a_namespace()).encode() or b"-")
         finally:
             os._exit(0)
     os.close(writer)
@@ -108,29 +157,47 @@ def _kernel() -> Iterator[Check]:
     os.waitpid(child, 0)
     if told == "-":
         yield Check(OK, "kernel: makes macvlan, ipvlan, VLAN and dummy links")
-    else:
-        for line in told.splitlines() or ["none: no network namespace can be made"]:
-            kind, _, why = line.partition(": ")
-            yield Check(FAILURE, f"kernel: {kind}: {why}", f"modprobe {kind}, or a kernel that is built with it")
+    for line in told.splitlines() if told != "-" else []:
+        kind, _, why = line.partition(": ")
+        if kind == "namespace":
+            yield Check(FAILURE, f"kernel: no network namespace can be made: {why}", "Call it as root, on the node.")
+        else:
+            mend = f"modprobe {MODULES.get(kind, kind)}, or a kernel that is built with it"
+            yield Check(FAILURE if kind in needed else WARNING, f"kernel: makes no {kind} links: {why}", mend)
 
 
-def _refused_kinds() -> Iterator[str]:
-    """KIND: REASON, of those that the kernel does not make."""
+def _refused_in_a_namespace() -> Iterator[str]:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        yield f"namespaces: {os.strerror(ctypes.get_errno())}"
+        yield f"namespace: {os.strerror(ctypes.get_errno())}"
         return
     with Rtnl() as rtnl:
-        for kind, data in KINDS.items():
-            below = rtnl.link(LOWER)
-            try:
-                rtnl.execute(
-                    new_parent(LOWER if kind == "dummy" else "upper", kind, data, below=below.index if below else 0)
-                )
-            except CniError as error:
-                yield f"{kind}: {error.msg}"
-            upper = rtnl.link(UPPER)
-            if upper:  # a link cannot carry macvlan and ipvlan
-                rtnl.execute(del_link(upper.index))
+        yield from refused_kinds(rtnl)
+
+
+def refused_kinds(rtnl: Rtnl) -> Iterator[str]:
+    """KIND: REASON, of those that the kernel does not make, in an empty namespace."""
+    for kind in LOWER_KINDS:
+        why = _refusal(rtnl, LOWER, kind, b"", 0)
+        if why and kind == "dummy":
+            yield f"{kind}: {why}"
+        if not why:
+            break
+    below = rtnl.link(LOWER)
+    for kind, data in UPPER_KINDS.items():
+        why = _refusal(rtnl, UPPER, kind, data, below.index) if below else "there is no link to make it on"
+        if why:
+            yield f"{kind}: {why}"
+        upper = rtnl.link(UPPER)
+        if upper:  # a link cannot carry macvlan and ipvlan
+            rtnl.execute(del_link(upper.index))
+
+
+def _refusal(rtnl: Rtnl, name: str, kind: str, data: bytes, below: int) -> str:
+    try:
+        rtnl.execute(new_parent(name, kind, data, below=below))
+    except CniError as error:
+        return error.msg.partition(": ")[2]
+    return ""
 
 
 def _plugins(directory: str) -> Iterator[Check]:
@@ -138,7 +205,7 @@ def _plugins(directory: str) -> Iterator[Check]:
     ours = [name for name in ("cni-macvlan-py", "cni-ipvlan-py") if os.access(f"{directory}/{name}", os.X_OK)]
     if not ours:
         yield Check(WARNING, f"{directory} has no plugins of ours", "Put them there: cni-macvlan-py install")
-    elif not os.path.isdir(f"{os.path.dirname(os.path.realpath(f'{directory}/{ours[0]}'))}/_internal"):
+    elif not os.path.isdir(f"{_home(f'{directory}/{ours[0]}')}/_internal"):
         mend = "Install the plugins whole: cni-macvlan-py install"
         yield Check(FAILURE, f"{directory}/{ours[0]} has no _internal beside it", mend)
     else:
@@ -156,60 +223,131 @@ def _plugins(directory: str) -> Iterator[Check]:
         )
 
 
+def _home(program: str) -> str:
+    """Where it lies; without a launcher it is in _internal itself."""
+    return os.path.dirname(os.path.realpath(program)).removesuffix("/_internal")
+
+
+def _missing_plugins(directory: str, networks: list[Network]) -> Iterator[Check]:
+    """Of those that the networks name."""
+    for kind in dict.fromkeys(network.config["type"] for network in networks):
+        if not os.access(f"{directory}/{kind}", os.X_OK):
+            names = ", ".join(network.name for network in networks if network.config["type"] == kind)
+            mend = f"{OURS[kind]} install{'' if kind in OURS.values() else ' --aliases'}"
+            yield Check(FAILURE, f"{directory} has no {kind}, which {names} is of", mend)
+
+
+def _directories(networks: list[Network]) -> Iterator[Check]:
+    """Where attachments and leases are recorded."""
+    wanted = [ROOT, *dict.fromkeys(network.data_dir for network in networks if network.data_dir)]
+    for directory in wanted:
+        why = _unusable(directory)
+        if why:
+            yield Check(FAILURE, f"{directory}: {why}", "It must be a directory that root can write.")
+    if not any(map(_unusable, wanted)):
+        yield Check(OK, f"{', '.join(wanted)}: can be written")
+
+
+def _unusable(directory: str) -> str:
+    """Why nothing can be written there, or empty; one that does not exist is made where it belongs."""
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    if not os.path.isdir(directory):
+        return f"{directory} is not a directory"
+    if not os.access(directory, os.W_OK):
+        return f"{directory} cannot be written"
+    return "" if os.statvfs(directory).f_bavail else f"{directory} is on a full disk"
+
+
 def _networks(directory: str, networks: list[Network]) -> Iterator[Check]:
-    if not networks:
+    if not os.path.isdir(directory):
+        yield Check(WARNING, f"{directory} is not there", "Make a network: network create")
+    elif not networks:
         yield Check(WARNING, f"{directory} has no macvlan or ipvlan network", "Make one: network create")
-    for i, network in enumerate(networks):
-        try:
-            refuse_clashes(network, networks[:i])
-            yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
-        except CommandError as error:
-            yield Check(FAILURE, f"network {network.name}: {error.msg}", error.mend)
-
-
-def _parents(networks: list[Network], named: list[str]) -> Iterator[Check]:
-    """Each parent once: whether it can be one, and what is known to break macvlan on it."""
-    configs = [network.config for network in networks] + [
-        {"type": "macvlan", "name": "doctor", "master": name} for name in named
-    ]
-    seen = set()
+    yield from _files(directory)
     with Rtnl() as host:
-        for config in configs:
+        for i, network in enumerate(networks):
+            found = list(clashes(network, networks[:i], host))
+            for clash in found:
+                yield Check(FAILURE, f"network {network.name}: {clash.msg}", clash.details)
+            if not found:
+                yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
+
+
+def _files(directory: str) -> Iterator[Check]:
+    """What `validate` has to say, in short."""
+    broken = {found.file: found.why for found in broken_in(directory)}
+    for file in files_in(directory):
+        found = [one for one in findings(file.read_bytes()) if one.serious] if file.is_file() else []
+        if found or file in broken:
+            why = f"line {found[0].line}: {found[0]}" if found else broken[file]
+            others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            yield Check(FAILURE, f"{file}: {why}{others}", f"validate {file}")
+
+
+def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[Check]:
+    """Each parent once: whether it can be one, and what is known to break macvlan on it."""
+    asked = [({"type": kind, "master": name}, name) for name in named if is_parent_name(name)]
+    for name in named:
+        if not is_parent_name(name):
+            yield Check(FAILURE, f"{name!r} cannot be a link's name", "`ip link` lists the links of this host.")
+    users: dict[int, set[str]] = {}  # of each parent, the kinds that are to be on it
+    with Rtnl() as host:
+        for config, about in [(network.config, f"network {network.name}") for network in networks] + asked:
+            if config.get("linkInContainer"):
+                continue
             try:
                 parent = parents.find(config, host)
-                parents.mtu(config, parent)
+                _refuse_mtu(config, parent)
+                if has_host_routes(link_kind(config), config):
+                    hostroutes.missing(subnets_of(config), parent, host)
             except parents.Absent as absent:
                 yield Check(OK, f"{absent}; it is made with the first container")
                 continue
             except CniError as error:
-                yield Check(FAILURE, f"network {config['name']}: {error.msg}", error.details)
+                yield Check(FAILURE, f"{about}: {error.msg.removeprefix('master: ')}", error.details)
                 continue
-            if parent.name not in seen:
-                seen.add(parent.name)
-                yield from _parent(parent, any(_carries_macvlan(other, parent.name) for other in configs))
+            users.setdefault(parent.index, set()).add("macvlan" if "macvlan" in config["type"] else "ipvlan")
+        for index, kinds in users.items():
+            found = host.link(index=index)
+            if found:
+                yield from parent_checks(found, _lowest(found, host), carries_macvlan="macvlan" in kinds)
 
 
-def _carries_macvlan(config: dict[str, Any], parent: str) -> bool:
-    return "macvlan" in config["type"] and str(config.get("master", "")).split(".")[0] == parent.split(".")[0]
+def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
+    """CniError where it is more than the parent's, or too little for the network."""
+    if parents.mtu(config, parent) < IPV6_MIN_MTU and any(part.family == AF_INET6 for part in ranges_of(config)):
+        raise CniError(
+            INVALID_CONFIG,
+            f"mtu: {parents.mtu(config, parent)} is less than IPv6's {IPV6_MIN_MTU}",
+            f"ip link set {parent.name} mtu {IPV6_MIN_MTU}, and `mtu` likewise",
+        )
 
 
-def _parent(parent: Link, carries_macvlan: bool) -> Iterator[Check]:
-    directory = Path("/sys/class/net", parent.name)
-    yield Check(OK, f"{parent.name}: up, MTU {parent.mtu}{'' if parent.carrier else ', without a carrier'}")
+def _lowest(link: Link, host: Rtnl) -> Link:
+    """What a VLAN is of."""
+    below = host.link(index=link.parent) if link.kind == "vlan" and link.parent_nsid is None else None
+    return _lowest(below, host) if below else link
+
+
+def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Iterator[Check]:
+    """lowest: the parent itself, or of a VLAN the link below."""
+    if parent.carrier:
+        yield Check(OK, f"{parent.name}: up, MTU {parent.mtu}")
+    else:
+        yield Check(WARNING, f"{parent.name}: up, but without a carrier", "See to the cable, or the switch's port.")
+    directory = SYS / "class/net" / lowest.name
     if (directory / "wireless").exists() or (directory / "phy80211").exists():
         mend = "Use ipvlan: an access point takes frames of one hardware address for each station."
-        yield Check(FAILURE if carries_macvlan else WARNING, f"{parent.name} is Wi-Fi, which macvlan cannot use", mend)
-    try:
-        if int((directory / "flags").read_text(), 16) & IFF_PROMISC:
-            mend = f"ip link set {parent.name} promisc off, unless something else needs it"
-            yield Check(WARNING, f"{parent.name} is in promiscuous mode, which macvlan does not need", mend)
-    except OSError:
-        pass  # a link of another namespace than /sys shows
+        yield Check(FAILURE if carries_macvlan else WARNING, f"{lowest.name} is Wi-Fi, which macvlan cannot use", mend)
+    if lowest.flags & IFF_PROMISC:
+        mend = f"ip link set {lowest.name} promisc off, unless something else needs it"
+        yield Check(WARNING, f"{lowest.name} is in promiscuous mode, which macvlan does not need", mend)
     vendor = _hypervisor()
     if vendor and carries_macvlan:
         yield Check(
             WARNING,
-            f"{parent.name}: this is a virtual machine of {vendor}, whose switch may drop frames of the containers",
+            f"{lowest.name}: this is a virtual machine ({vendor}), whose switch may drop frames of the containers",
             f"Use ipvlan; or {FILTERING[vendor]}.",
         )
 
@@ -219,28 +357,29 @@ def _hypervisor() -> str:
     told = ""
     for name in ("sys_vendor", "product_name", "chassis_vendor"):
         try:
-            told += Path("/sys/class/dmi/id", name).read_text().lower()
+            told += (SYS / "class/dmi/id" / name).read_text().strip().lower() + " "
         except OSError:
             pass
     return next((vendor for vendor in FILTERING if vendor in told), "")
 
 
 def _leases(networks: list[Network]) -> Iterator[Check]:
-    """Leases of nobody, and attachments without a lease."""
+    """Leases of nobody, and attachments without a lease, of our networks: of others nobody records the attachments."""
     held = [lease for directory in data_directories(networks) for lease in leases_in(directory)]
-    names = {lease.network for lease in held} | {network.name for network in networks}
-    there = {(name, *attachment) for name in names for attachment in attached(name)}
-    leased = {(lease.network, lease.container, lease.interface) for lease in held}
-    for lease in held:
-        if lease.boot == "this" and (lease.network, lease.container, lease.interface) not in there:
-            yield Check(
-                WARNING,
-                f"network {lease.network}: {lease.address} is {lease.container}'s, who is not attached",
-                f"If that container is gone: leases release {lease.network} {lease.address}",
-            )
     for network in networks:
-        for container, interface in attached(network.name):
-            if network.data_dir and (network.name, container, interface) not in leased:
+        if not network.data_dir:
+            continue
+        there = attached(network.name)
+        mine = [lease for lease in held if lease.network == network.name]
+        for lease in mine:
+            if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
+                yield Check(
+                    WARNING,
+                    f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
+                    f"If that container is gone: leases release {network.name} {lease.address}",
+                )
+        for container, interface in there:
+            if not any(is_of(lease, (container, interface)) for lease in mine):
                 yield Check(
                     WARNING,
                     f"network {network.name}: {container} {interface} is attached without a lease",
@@ -250,13 +389,22 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
     yield Check(OK, f"leases: {len(held)}, of which {earlier} are of an earlier boot and are taken back when needed")
 
 
-def _own_links() -> Iterator[Check]:
-    """VLANs and dummies of ours that nobody is on."""
+def _own_links(networks: list[Network]) -> Iterator[Check]:
+    """VLANs and dummies of ours that neither a network nor anybody on them needs."""
     with Rtnl() as host:
+        wanted = set(_wanted(networks, host))
         for link in host.links():
-            if parents.is_ours(link) and not occupancy.users(link)[1]:
-                carries = any(other.parent == link.index for other in host.links())
-                if not carries:
-                    yield Check(
-                        WARNING, f"{link.name}: nobody is on this link, which we made", f"ip link del {link.name}"
-                    )
+            if parents.is_ours(link) and link.index not in wanted and not occupancy.is_in_use(link, host):
+                yield Check(WARNING, f"{link.name}: nobody is on this link, which we made", f"ip link del {link.name}")
+
+
+def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:
+    """The parents of the networks, and what they are on."""
+    for network in networks:
+        try:
+            link: Link | None = parents.look_up(network.config, host)
+        except (CniError, parents.Absent):
+            continue
+        while link:
+            yield link.index
+            link = host.link(index=link.parent) if link.kind == "vlan" else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from cni_core.errors import COMMAND_REFUSED, CniError
 
-class CommandError(Exception):
-    """msg is what is wrong, mend what to do about it (or empty)."""
 
-    def __init__(self, msg: str, mend: str = "") -> None:
-        super().__init__(msg)
-        self.msg = msg
-        self.mend = mend
+class CommandError(CniError):
+    """One of the plugins' table of errors (docs/errors.md); mend, which may be empty, becomes its details."""
 
-    def __str__(self) -> str:
-        return f"{self.msg}\n  {self.mend}" if self.mend else self.msg
+    def __init__(self, msg: str, mend: str = "", code: int = COMMAND_REFUSED) -> None:
+        super().__init__(code, msg, mend)
+
+
+def told(error: CniError) -> str:
+    """For a person."""
+    return f"{error.msg} (error {error.code})" + (f"\n  {error.details}" if error.details else "")

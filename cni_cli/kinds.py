@@ -1,8 +1,11 @@
-"""The modules of the two kinds of link, as the pipeline takes them."""
+"""The modules of the two kinds of link, as the pipeline takes them, and its requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from cni_core.config import LATEST
+from cni_core.request import Request
 
 if TYPE_CHECKING:
     from cni_core.attach import LinkKind
@@ -17,3 +20,12 @@ def link_kind(config: dict[str, Any]) -> LinkKind:
     from cni_macvlan_py import link as macvlan
 
     return macvlan
+
+
+def is_host_local(config: dict[str, Any]) -> bool:
+    return bool((config.get("ipam") or {}).get("type") == "host-local")
+
+
+def request_of(config: dict[str, Any]) -> Request:
+    """A GC for which no attachment is valid: what there is of the network, for whoever asks for all of it."""
+    return Request("GC", {}, config | {"cniVersion": LATEST, "cni.dev/valid-attachments": []})

@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cni_cli.attached import attached
 from cni_cli.conflists import Network, add_directory, networks_in
 from cni_cli.errors import CommandError
 from cni_cli.table import table
 from cni_core.address import Address
-from cni_core.registry import Registry
+from cni_core.errors import IN_USE
 from cni_core.schema.formats import is_cni_name
 from ipam.index import UNKNOWN_BOOT, boot_id
 from ipam.store import DEFAULT_DATA_DIR, Store
@@ -37,11 +38,18 @@ class Lease:
 
 
 def add_to(commands: Any, kind: str) -> None:
-    parser = commands.add_parser("leases", help="tell who has which address, or give one back")
-    parser.add_argument("what", nargs="*", metavar="NETWORK", help="only of that network; or: release NETWORK ADDRESS")
+    parser = commands.add_parser(
+        "leases",
+        help="tell who has which address, or give one back",
+        description="BOOT is this, an earlier one (whose leases are taken back when needed), or unknown: given by "
+        "another plugin. `release` gives one address back that nobody uses any more.",
+    )
+    parser.add_argument(
+        "what", nargs="*", metavar="NETWORK", help="only of that network; or: leases release NETWORK ADDRESS"
+    )
     add_directory(parser)
     parser.add_argument("--data-dir", metavar="DIRECTORY", help="of leases (default: those of the networks)")
-    parser.add_argument("--force", action="store_true", help="release although the container is attached")
+    parser.add_argument("--force", action="store_true", help="release although the container may use it")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
@@ -52,10 +60,13 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError("release what?", "leases release NETWORK ADDRESS")
         return release(options, *options.what[1:])
     if len(options.what) > 1:
-        raise CommandError(f"one network, or all: {' '.join(options.what)}")
-    if options.what and not is_cni_name(options.what[0]):
-        raise CommandError(f"{options.what[0]!r} cannot be a network's name")
-    found = [lease for directory in _directories(options) for lease in leases_in(directory, *options.what)]
+        raise CommandError(f"one network, or all: {' '.join(options.what)}", "leases [NETWORK]")
+    networks = networks_in(options.dir)
+    found = [lease for directory in _directories(options, networks) for lease in leases_in(directory, *options.what)]
+    if options.what and not found and options.what[0] not in [network.name for network in networks]:
+        raise CommandError(
+            f"there is no network {options.what[0]}, and nobody has addresses of one", "`network ls` lists them."
+        )
     if options.json:
         print(json.dumps([asdict(lease) for lease in found], indent=2))
     else:
@@ -65,36 +76,49 @@ def run(options: argparse.Namespace) -> int:
 
 
 def release(options: argparse.Namespace, network: str, text: str) -> int:
-    """CommandError where nobody has the address, or somebody who is attached."""
+    """CommandError where nobody has the address, or somebody who is attached, or may be."""
     try:
         address = Address.parse(text)
     except ValueError:
-        raise CommandError(f"{text} is not an IP address") from None
-    for directory in _directories(options):
+        raise CommandError(f"{text} is not an IP address", "leases release NETWORK ADDRESS") from None
+    networks = networks_in(options.dir)
+    for directory in _directories(options, networks):
         for lease in leases_in(directory, network):
             if lease.address == str(address):
-                if not options.force and _is_attached(lease):
-                    raise CommandError(
-                        f"{text} is {lease.container}'s, whose {lease.interface} is attached",
-                        "Remove the container; or, if you are sure, --force.",
-                    )
+                if not options.force:
+                    _refuse_used(lease, ours=network in [one.name for one in networks])
                 with Store(directory, network, create=False) as store:
+                    if store.holder(address) != (lease.container, lease.interface):
+                        raise CommandError(f"{address} is somebody else's by now", "`leases` tells whose.")
                     store.release(address)
-                print(f"released {text}, which {lease.container} {lease.interface} had")
+                print(f"released {address}, which {lease.container} {lease.interface}".rstrip() + " had")
                 return 0
-    raise CommandError(f"nobody has {text} of network {network}", "`leases` lists all.")
+    raise CommandError(f"nobody has {address} of network {network}", "`leases` lists all.")
 
 
-def _is_attached(lease: Lease) -> bool:
-    try:
-        with Registry(create=False) as registry:
-            return f"{lease.container}:{lease.interface}" in registry.of_network(lease.network)
-    except FileNotFoundError:  # nothing was attached since the boot
-        return False
+def _refuse_used(lease: Lease, *, ours: bool) -> None:
+    """ours: it is of a network whose attachments are recorded, if it was our plugins that made them."""
+    if any(is_of(lease, attachment) for attachment in attached(lease.network)):
+        raise CommandError(
+            f"{lease.address} is {lease.container}'s, which is attached",
+            "Remove the container; or, if you are sure, --force.",
+            IN_USE,
+        )
+    if lease.boot == "unknown" or (lease.boot == "this" and not ours):
+        raise CommandError(
+            f"{lease.address} is {lease.container}'s, and another plugin's to know whether that is attached",
+            "If you are sure that it is not: --force.",
+            IN_USE,
+        )
 
 
-def _directories(options: argparse.Namespace) -> list[str]:
-    return [options.data_dir] if options.data_dir else data_directories(networks_in(options.dir))
+def is_of(lease: Lease, attachment: tuple[str, str]) -> bool:
+    """Whether the lease is that (container, interface)'s; one of before CNI 0.7 names no interface."""
+    return lease.container == attachment[0] and lease.interface in ("", attachment[1])
+
+
+def _directories(options: argparse.Namespace, networks: list[Network]) -> list[str]:
+    return [options.data_dir] if options.data_dir else data_directories(networks)
 
 
 def data_directories(networks: list[Network]) -> list[str]:
@@ -102,14 +126,20 @@ def data_directories(networks: list[Network]) -> list[str]:
     return list(dict.fromkeys([DEFAULT_DATA_DIR, *(network.data_dir for network in networks if network.data_dir)]))
 
 
-def leases_in(directory: str, network: str = "") -> Iterator[Lease]:
-    """Of one network, or all, in the order of their addresses."""
+def leases_in(directory: str, network: str | None = None) -> Iterator[Lease]:
+    """Of one network, or all, in the order of their addresses. CommandError."""
+    if network is not None and not is_cni_name(network):  # it becomes a path
+        raise CommandError(f"{network!r} cannot be a network's name", "`network ls` lists them.")
     try:
-        names = [network] if network else sorted(name for name in os.listdir(directory) if not name.startswith("."))
+        with os.scandir(directory) as entries:
+            names = sorted(
+                entry.name for entry in entries if is_cni_name(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
     except FileNotFoundError:
         return
     for name in names:
-        yield from leases_of(directory, name)
+        if network in (None, name):
+            yield from leases_of(directory, name)
 
 
 def leases_of(data_dir: str, network: str) -> list[Lease]:

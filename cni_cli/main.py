@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from cni_cli import doctor, install, leases, network, validate, versions
-from cni_cli.errors import CommandError
-from cni_core.errors import CniError
+from cni_cli.errors import told
+from cni_core.errors import INTERNAL, IO_FAILURE, CniError
 
 FAILED = 1
 MISUSED = 2  # as argparse
@@ -24,22 +25,25 @@ def main(program: str, kind: str, argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,  # which leaves the lines of --version as they are
     )
     parser.add_argument("--version", action="version", version=versions.text(program).rstrip())
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for module in (network, validate, doctor, leases, install):
         module.add_to(commands, kind)
     options = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names and configurations need not be text
     try:
         status: int = options.run(options)
         sys.stdout.flush()
         return status
-    except CommandError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-    except CniError as error:
-        print(f"{program}: {CommandError(error.msg, error.details)}", file=sys.stderr)
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except PermissionError as error:
-        print(f"{program}: {error.filename}: {error.strerror}: this needs root", file=sys.stderr)
+        return FAILED
+    except CniError as error:
+        failure = error
     except OSError as error:
-        print(f"{program}: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        mend = "This needs root." if isinstance(error, PermissionError) and os.geteuid() else ""
+        failure = CniError(IO_FAILURE, f"{error.filename or 'the system'}: {error.strerror or error}", mend)
+    except Exception as error:  # a defect of ours is no traceback
+        failure = CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}")
+    print(f"{program}: {told(failure)}", file=sys.stderr)
     return FAILED

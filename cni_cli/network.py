@@ -4,118 +4,217 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cni_cli import docker
 from cni_cli.attached import attached
-from cni_cli.clashes import refuse_clashes
-from cni_cli.conflists import Network, add_directory, find, networks_in, plugins_of, text_of, write_new
+from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
+from cni_cli.conflists import (
+    Network,
+    add_directory,
+    broken_in,
+    find,
+    locked,
+    networks_in,
+    plugins_of,
+    refuse_name,
+    text_of,
+    write_new,
+)
+from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
-from cni_cli.kinds import link_kind
+from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_core import occupancy, parent as parents
+from cni_cli.validate import findings
+from cni_core import hostroutes, occupancy, parent as parents
 from cni_core.address import Address
-from cni_core.attach import Attachments
-from cni_core.config import LATEST
+from cni_core.attach import Attachments, has_host_routes
+from cni_core.errors import IN_USE, INVALID_CONFIG, CniError
 from cni_core.registry import Registry
-from cni_core.request import Request
+from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
-from cni_core.schema.explain import violations
+from cni_core.schema.explain import located
 from ipam import choose
-from ipam.ranges import range_sets
+from ipam.ranges import Range, range_sets
+
+EXAMPLES = {
+    "macvlan": "-o parent=eth0.50 --subnet 192.168.50.0/24 --gateway 192.168.50.1 --ip-range 192.168.50.128/25",
+    "ipvlan": "-o parent=eth0 -o ipvlan_mode=l3 --subnet 10.8.1.0/24 --subnet fd00:8:1::/64",
+}
 
 
 def add_to(commands: Any, kind: str) -> None:
     network = commands.add_parser("network", help="create, list, inspect and remove networks")
-    actions = network.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = network.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     _add_create(actions, kind)
-    for name, run, about in (("inspect", inspect, "tell all about a network"), ("rm", rm, "remove networks")):
-        parser = actions.add_parser(name, help=about)
-        parser.add_argument("name", nargs="+" if name == "rm" else None, metavar="NETWORK")
+    for name, alias, run, about in (
+        ("ls", "list", ls, "list the macvlan and ipvlan networks"),
+        ("inspect", None, inspect, "tell all about a network"),
+        ("rm", "remove", rm, "remove networks, all or none"),
+    ):
+        parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
+        if name != "ls":
+            parser.add_argument("name", nargs="+" if name == "rm" else None, metavar="NETWORK")
         add_directory(parser)
         if name == "rm":
-            parser.add_argument("--force", action="store_true", help="although containers are attached")
+            parser.add_argument("-f", "--force", action="store_true", help="although containers are attached")
         else:
             parser.add_argument("--json", action="store_true", help="for programs")
         parser.set_defaults(run=run)
-    parser = actions.add_parser("ls", help="list the macvlan and ipvlan networks")
-    add_directory(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=ls)
 
 
 def _add_create(actions: Any, kind: str) -> None:
     parser = actions.add_parser(
         "create",
-        help=f"create a {kind} network, by the options of docker network create",
-        description=f"Writes a conflist for a {kind} network after checking it against this node. "
-        f"Options of -o: {', '.join(docker.OPTIONS[kind])}.",
+        usage="%(prog)s [OPTIONS] NETWORK",
+        help="create a network, by the options of docker network create",
+        description=f"Writes the conflist of a network of kind {kind} after checking it against this node. "
+        f"Options of -o: {', '.join(docker.OPTIONS[kind])}. Without a parent the network is isolated.",
+        epilog=f"Such as: network create lan {EXAMPLES[kind]}",
     )
     parser.add_argument("name", metavar="NETWORK")
-    for option, about in (
-        ("--subnet", "ADDRESS/LENGTH; one for each family, or more"),
-        ("--gateway", "the router of a subnet (default: its first address)"),
-        ("--ip-range", "the part of a subnet that addresses are chosen from"),
-        ("--aux-address", "NAME=ADDRESS, never to be given"),
+    for option, metavar, about in (
+        ("--subnet", "SUBNET", "ADDRESS/LENGTH; one for each family, or more"),
+        ("--gateway", "ADDRESS", "the router of a subnet (default: its first address)"),
+        ("--ip-range", "SUBNET", "the part of a subnet that addresses are chosen from"),
+        ("--aux-address", "NAME=ADDRESS", "never to be given"),
     ):
-        parser.add_argument(option, action="append", default=[], metavar="TEXT", help=about)
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
     parser.add_argument("-o", "--opt", action="append", default=[], metavar="NAME=VALUE", help="of the driver")
-    parser.add_argument("--ipv6", action="store_true", help="insist on an IPv6 subnet")
-    parser.add_argument("--internal", action="store_true", help="no default route")
+    _add_boolean(parser, "--ipv4", "with IPv4 (default)", default=True)
+    _add_boolean(parser, "--ipv6", "insist on an IPv6 subnet")
+    _add_boolean(parser, "--internal", "no default route")
     parser.add_argument("--ipam-driver", default="default", metavar="NAME", help="default, null, or an IPAM plugin's")
-    parser.add_argument("--provision", action="store_true", help="make the VLAN at once, not with the first container")
-    parser.add_argument("--print", action="store_true", help="print the conflist, and write nothing")
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
+        "--provision", action="store_true", help="make the VLAN at once; network rm, or the last container, removes it"
+    )
+    once.add_argument("--print", action="store_true", help="print the conflist, and write nothing")
     add_directory(parser)
+    add_bin_directory(parser)
+    habits = parser.add_argument_group("taken because docker has them")
+    habits.add_argument("-d", "--driver", metavar="KIND", help=f"{kind}, as this program is")
+    habits.add_argument("--scope", metavar="SCOPE", help="local")
+    habits.add_argument("--label", action="append", metavar="TEXT", help="ignored")
+    habits.add_argument("--ipam-opt", action="append", metavar="TEXT", help="ignored")
+    _add_boolean(habits, "--attachable", "ignored")
+    _add_boolean(habits, "--config-only", argparse.SUPPRESS)
+    _add_boolean(habits, "--ingress", argparse.SUPPRESS)
+    habits.add_argument("--config-from", help=argparse.SUPPRESS)
     parser.set_defaults(run=create, kind=kind)
+
+
+def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False) -> None:
+    """Also as docker's --ipv6=false: a value that may be left out would be NETWORK, to argparse."""
+    name = option.removeprefix("--").replace("-", "_")
+    parser.add_argument(option, action="store_true", default=default, help=about)
+    for word, value in (("true", True), ("false", False)):
+        parser.add_argument(
+            f"{option}={word}", dest=name, action="store_const", const=value, default=default, help=argparse.SUPPRESS
+        )
 
 
 def create(options: argparse.Namespace) -> int:
     document, remarks = docker.conflist(options.kind, options)
-    [config] = plugins_of(document)
-    wrong = violations(options.kind, config)
+    document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
+    found = findings(text_of(document).encode())
+    wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
-        raise CommandError("; ".join(wrong))
-    if _of_host_local(config):
-        range_sets(_request(config))  # CniError where they contradict each other
-    others = [network for network in networks_in(options.dir) if not options.print or network.name != options.name]
-    refuse_clashes(Network(options.name, Path(options.dir), options.kind, config), others)
-    remarks += _refused_by_the_node(config, options.provision)
-    for remark in remarks:
-        print(remark, file=sys.stderr)
+        raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found]
+    [config] = plugins_of(document)
+    network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
+        remarks += _fit_for_the_node(
+            network, [one for one in networks_in(options.dir) if one.name != options.name], ask=False
+        )
+        _remark(remarks)
         print(text_of(document), end="")
-    else:
-        print(write_new(options.dir, options.name, document))
+        return 0
+    with locked(options.dir):
+        refuse_name(options.dir, options.name)
+        remarks += _fit_for_the_node(network, networks_in(options.dir), ask=True)
+        file = write_new(options.dir, options.name, document)
+        if options.provision:
+            try:
+                with Registry(create=True), Rtnl() as host:
+                    parents.find(config, host, create=True)
+            except BaseException:
+                file.unlink()
+                raise
+            remarks = [remark for remark in remarks if not remark.endswith(MADE_LATER)]
+    _remark(remarks)
+    print(file)
     return 0
 
 
-def _refused_by_the_node(config: dict[str, Any], provision: bool) -> list[str]:
-    """Remarks. CniError or CommandError where the plugin would refuse every ADD."""
+def _type(kind: str, bin_directory: str) -> str:
+    """The name by which a runtime finds our plugin: the kind's own may be another's, which knows half of our keys."""
+    own = f"cni-{kind}-py"
+    alias, program = (os.path.realpath(f"{bin_directory}/{name}") for name in (kind, own))
+    return kind if alias == program else own
+
+
+MADE_LATER = "it is made with the first container."
+
+
+def _remark(remarks: list[str]) -> None:
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+
+
+def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> list[str]:
+    """Remarks. CniError where the plugin would refuse every ADD, or other networks would suffer.
+
+    ask: also the kernel, by making a link, who else is on the parent.
+    """
+    config = network.config
     with Rtnl() as host:
+        for clash in clashes(network, others, host):
+            raise clash
         try:
             parent = parents.find(config, host)
         except parents.Absent as absent:
-            if not provision:
-                return [f"{absent}; it is made with the first container."]
-            with Registry(create=True):
-                parent = parents.find(config, host, create=True)
+            below = lower(config, host)
+            link = host.link(below[0]) if below else None
+            if link:
+                _refuse_routes(config, link, host)
+            return [] if config.get("internal") else [f"{absent}; {MADE_LATER}"]
         parents.mtu(config, parent)
-        use, users = occupancy.users(parent)
-        own = link_kind(config).use(config)
-        if use and users and use != own:
-            holder, network = users[0]
-            raise CommandError(
-                f"{parent.name} is used as {use} by container {holder.partition(':')[0]} of network {network}",
-                "A link carries one kind, and ipvlan one mode: give this network a VLAN or another parent.",
-            )
-    return []
+        if ask:
+            occupancy.refuse_other_use(config, link_kind(config), parent, host)
+        _refuse_routes(config, parent, host)
+        routed = link_kind(config).is_routed(config)  # an L3 network has nobody else on it
+        return [] if routed else list(_remarks_on(ranges_of(config), parent, host))
+
+
+def _refuse_routes(config: dict[str, Any], parent: Link, host: Rtnl) -> None:
+    """CniError where the host sends a subnet elsewhere that it would have to send to the parent."""
+    if has_host_routes(link_kind(config), config):
+        hostroutes.missing(subnets_of(config), parent, host)
+
+
+def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
+    """What the host itself has on the network, and the network should know."""
+    for part in ranges:
+        for found in host.addresses(parent.index):
+            address = found.cidr.address
+            if _may_choose([part], address):
+                yield f"{address} is this host's own, on {parent.name}: --aux-address host={address} keeps it so."
+        for route in host.routes(part.family):
+            router = route.gateway if route.dst.length == 0 and route.links == [parent.index] else None
+            if router and part.gateway and router != part.gateway and router in part.subnet:
+                yield f"This host's own router on {parent.name} is {router}, not {part.gateway}: --gateway {router}?"
 
 
 def ls(options: argparse.Namespace) -> int:
     networks = networks_in(options.dir)
+    _remark([f"{broken.file} is passed over: {broken.why}" for broken in broken_in(options.dir)])
     if options.json:
         print(json.dumps([_summary(network) for network in networks], indent=2))
     else:
@@ -136,18 +235,53 @@ def ls(options: argparse.Namespace) -> int:
 
 def inspect(options: argparse.Namespace) -> int:
     network = find(options.dir, options.name)
-    document = _summary(network) | {"pools": _pools(network), "config": network.config}
+    document = _summary(network) | {"state": _state(network), "pools": _pools(network), "config": network.config}
     if options.json:
         print(json.dumps(document, indent=2))
         return 0
-    for key in ("name", "file", "use", "parent"):
-        print(f"{key:8}{document[key]}")
-    print("pools")
-    for pool in document["pools"]:
-        print(f"  {pool['range']}: {pool['used']} of {pool['size']} addresses given")
-    rows = [(x["container"], x["interface"], ", ".join(x["addresses"]) or "-") for x in document["attachments"]]
-    print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), rows))
+    rows = [
+        ("network", network.name),
+        ("file", str(network.file)),
+        ("kind", network.use),
+        ("parent", f"{network.parent} ({document['state']})" if document["state"] else network.parent),
+        *(("pool", f"{pool['range']}: {pool['used']} of {pool['size']} addresses given") for pool in document["pools"]),
+        *_settings(network.config),
+    ]
+    print(table((), rows))
+    users = [(x["container"], x["interface"], ", ".join(x["addresses"]) or "-") for x in document["attachments"]]
+    print()
+    print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), users))
     return 0
+
+
+def _state(network: Network) -> str:
+    """Of the parent, in words; empty where it is not this node's."""
+    if network.config.get("linkInContainer"):
+        return ""
+    with Rtnl() as host:
+        try:
+            parent = parents.look_up(network.config, host)
+        except parents.Absent:
+            return "not there: it is made with a container"
+        except CniError as error:
+            return error.msg.removeprefix("master: ")
+        name = "" if parent.name == network.parent else f"{parent.name}: "
+        return f"{name}{'up' if parent.up else 'down'}, MTU {parent.mtu}{', made by us' * parents.is_ours(parent)}"
+
+
+def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each value of the configuration by its path, but for what is told otherwise."""
+
+    def walk(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
+        members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+        if not members:
+            yield located(path, "").removesuffix(": "), value if isinstance(value, str) else json.dumps(value)
+        else:
+            for key, member in members:
+                yield from walk(member, (*path, key))
+
+    told = ("name", "type", "cniVersion", "capabilities")
+    yield from walk({key: value for key, value in config.items() if key not in told}, ())
 
 
 def _summary(network: Network) -> dict[str, Any]:
@@ -174,29 +308,33 @@ def _pools(network: Network) -> list[dict[str, Any]]:
         return []
     given = [Address.parse(lease.address) for lease in leases_of(network.data_dir, network.name)]
     return [
-        {"range": str(part), "size": part.size, "used": sum(part.range_of(address) is not None for address in given)}
-        for part in range_sets(_request(network.config))
+        {"range": str(part), "size": part.size, "used": sum(_may_choose(part.ranges, address) for address in given)}
+        for part in range_sets(request_of(network.config))
     ]
 
 
+def _may_choose(ranges: list[Range], address: Address) -> bool:
+    """One that was asked for may be outside of what is chosen from, and takes nothing from the pool."""
+    return any(
+        part.family == address.family and first <= address.value <= last
+        for part in ranges
+        for first, last in part.chosen
+    )
+
+
 def rm(options: argparse.Namespace) -> int:
-    for name in options.name:
-        network = find(options.dir, name)
-        users = attached(name)
+    """All of them, or none where one is refused."""
+    networks = [find(options.dir, name) for name in dict.fromkeys(options.name)]
+    for network in networks:
+        users = attached(network.name)
         if users and not options.force:
             holders = ", ".join(container for container, _ in users)
-            raise CommandError(f"network {name} is in use by {holders}", "Remove the containers first; or --force.")
-        with_ipam = network.config if _of_host_local(network.config) else network.config | {"ipam": {}}
-        Attachments(link_kind(network.config), choose).gc(_request(with_ipam))
+            raise CommandError(
+                f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
+            )
+    for network in networks:
+        with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
+        Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
         network.file.unlink()
-        print(name)
+        print(network.name)
     return 0
-
-
-def _of_host_local(config: dict[str, Any]) -> bool:
-    return bool((config.get("ipam") or {}).get("type") == "host-local")
-
-
-def _request(config: dict[str, Any]) -> Request:
-    """A GC for which no attachment is valid: what there is of the network, for whoever asks for all of it."""
-    return Request("GC", {}, config | {"cniVersion": LATEST, "cni.dev/valid-attachments": []})

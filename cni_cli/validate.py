@@ -6,25 +6,43 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from _socket import AF_INET6
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cni_cli.conflists import KINDS
-from cni_core.config import LATEST, SUPPORTED, without_nulls
+from cni_cli.kinds import is_host_local, link_kind
+from cni_core.address import Cidr
+from cni_core.config import SUPPORTED, version_of, without_nulls
 from cni_core.errors import CniError
 from cni_core.request import Request
-from cni_core.schema.explain import documents, located, problems
+from cni_core.schema.explain import documents, located, meant, problems
 from cni_core.schema.formats import is_cni_name
-from ipam.ranges import range_sets
+from ipam.host_local import route_of
+from ipam.ranges import Range, range_sets
 
 Position = tuple[str | int, ...]
 
 _BLANK = re.compile(r"\s*")
-# Keys of the specification that are the runtime's, not the plugin's.
-OF_RUNTIMES = {"capabilities", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cniVersions", "plugins"}
+_PATH = re.compile(r"([\w-]+(?:\[\d+\])*(?:\.[\w-]+(?:\[\d+\])*)*): ")  # that leads a message
+# Keys of the specification that are the runtime's, not the plugin's: of a list, and of a plugin.
+OF_LISTS = {"name", "plugins", "cniVersion", "cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"}
+OF_RUNTIMES = OF_LISTS | {"capabilities"}
+# Words of docker's, for which there are others here.
+OF_DOCKER = {
+    "parent": "master",
+    "macvlan_mode": "mode",
+    "ipvlan_mode": "mode",
+    "ipvlan_flag": "flag",
+    "gateway": "ipam.gateway",
+    "subnet": "ipam.subnet",
+}
+IPAM_TYPES = ("host-local", "dhcp", "static")
+IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
 
 @dataclass(frozen=True)
@@ -80,18 +98,41 @@ def findings(content: bytes) -> list[Finding]:
     """In the order of their lines."""
     try:
         text = content.decode()
-        document = json.loads(text)
+        document = _JSON.decode(text)
+        if not isinstance(document, dict):
+            return [Finding(1, (), "this is not a JSON object")]
+        return _of_a_document(document, _lines(text))
     except UnicodeDecodeError as error:
         return [Finding(content.count(b"\n", 0, error.start) + 1, (), "this is not UTF-8")]
     except json.JSONDecodeError as error:
         return [Finding(error.lineno, (), f"this is not JSON: {error.msg} at column {error.colno}")]
+    except _NotANumber as constant:
+        line = text.count("\n", 0, text.find(str(constant))) + 1
+        return [Finding(line, (), f"this is not JSON: it has no {constant}")]
     except RecursionError:
         return [Finding(1, (), "the document is nested too deeply")]
-    if not isinstance(document, dict):
-        return [Finding(1, (), "this is not a JSON object")]
-    lines = dict(_lines(text))
+
+
+class _NotANumber(ValueError):
+    """NaN, Infinity and -Infinity, which Python's json takes and nobody else's."""
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _NotANumber(constant)
+
+
+# int refuses thousands of digits; the first of them are too many for any key.
+_JSON = json.JSONDecoder(parse_constant=_refuse, parse_int=lambda text: int(text[:1000]))
+
+
+def _of_a_document(document: dict[str, Any], lines: list[tuple[Position, int]]) -> list[Finding]:
     found = [*_of_the_list(document), *_of_the_plugins(document)]
-    placed = {Finding(_line_of(path, lines), path, text, serious) for path, text, serious in found}
+    times = Counter(path for path, _ in lines)
+    for path, number in times.items():
+        if number > 1 and times[path[:-1]] == 1:
+            found.append((path, "is given more than once; the last one counts", False))
+    line_of = dict(lines)
+    placed = {Finding(_line_of(path, line_of), path, text, serious) for path, text, serious in found}
     return sorted(placed, key=lambda finding: (finding.line, str(finding)))
 
 
@@ -101,65 +142,119 @@ Found = Iterator[tuple[Position, str, bool]]
 def _of_the_list(document: dict[str, Any]) -> Found:
     if "plugins" not in document:
         return
-    name, version = document.get("name"), document.get("cniVersion")
+    name, plugins = document.get("name"), document["plugins"]
     if name is None:
         yield (), "name is missing", True
     elif not isinstance(name, str) or not is_cni_name(name):
         yield ("name",), f"{json.dumps(name)} cannot be a network's name", True
-    if version is not None and version not in SUPPORTED:
-        near = get_close_matches(str(version), SUPPORTED, 1)
-        yield ("cniVersion",), f"{json.dumps(version)} is not one of {', '.join(SUPPORTED)}{_meant(near)}", True
-    plugins = document["plugins"]
     if not isinstance(plugins, list) or not plugins:
         yield ("plugins",), "is not a list of plugins", True
+    for path, text in _misspelt(document, OF_LISTS, ()):
+        yield path, text, False
 
 
 def _of_the_plugins(document: dict[str, Any]) -> Found:
-    """The plugins of ours, each as it is called."""
-    if "plugins" not in document:
-        yield from _of_a_plugin(document, ())
-    elif isinstance(document["plugins"], list):
-        common = {key: document[key] for key in ("name", "cniVersion") if key in document}
-        for i, plugin in enumerate(document["plugins"]):
-            if not isinstance(plugin, dict):
-                yield ("plugins", i), "is not an object", True
-            else:
-                yield from _of_a_plugin({"name": "network"} | plugin | common, ("plugins", i))
+    """Each as it is called."""
+    plugins: Any = document.get("plugins", [document])
+    common = {key: document[key] for key in ("name", "cniVersion") if key in document}
+    ours = False
+    for i, plugin in enumerate(_list(plugins)):
+        place: Position = ("plugins", i) if "plugins" in document else ()
+        if not isinstance(plugin, dict):
+            yield place, "is not an object", True
+        else:
+            yield from _of_a_plugin(({"name": "network"} if place else {}) | plugin | common, place)
+            kind = plugin.get("type")
+            ours = ours or not isinstance(kind, str) or bool(meant(kind, KINDS, 0.8))
+    if plugins and isinstance(plugins, list) and not ours:
+        yield (), "there is no macvlan or ipvlan in it: other plugins are theirs to check", False
+    elif ours:
+        yield from _of_the_version(document.get("cniVersion"))
+
+
+def _of_the_version(version: Any) -> Found:
+    if version is None:
+        yield (), f"cniVersion is missing, and taken for {version_of({})}", False
+    elif version not in SUPPORTED:
+        known = f"{json.dumps(version)} is not one of {', '.join(SUPPORTED)}"
+        yield ("cniVersion",), known + meant(str(version), SUPPORTED), True
 
 
 def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
     kind = config.get("type")
     if not isinstance(kind, str) or not kind:
         yield place, "type is missing", True
+        for path, text in _misspelt(config, {"type", *OF_LISTS}, place):
+            yield path, text, False
         return
     if kind not in KINDS:
-        near = get_close_matches(kind, KINDS, 1, 0.8)
+        near = meant(kind, KINDS, 0.8)
         if near:
-            yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{_meant(near)}", False
+            yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
     own = without_nulls(config)
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
-        meant = get_close_matches(str(problem.value), problem.choices, 1) if problem.choices else []
-        yield (*place, *problem.path), problem.message + _meant(meant), True
+        yield (*place, *problem.path), problem.message, True
     for path, text in _near_misses(KINDS[kind], config):
         yield (*place, *path), text, False
-    if not wrong:
+    capabilities = own.get("capabilities", {})
+    if not isinstance(capabilities, dict) or not all(isinstance(value, bool) for value in capabilities.values()):
+        yield (*place, "capabilities"), 'is not an object of booleans, such as {"ips": true}', True
+    if not wrong and version_of(own) in SUPPORTED:
         yield from _contradictions(own, place)
 
 
 def _contradictions(config: dict[str, Any], place: Position) -> Found:
     """What no single key has wrong."""
-    if config.get("internal"):
-        for key in ("master", "vlan"):
-            if config.get(key):
-                yield (*place, key), "has no place beside internal: the network has a parent of its own", True
-    if (config.get("ipam") or {}).get("type") != "host-local":
-        return
+    request = Request("ADD", {"CNI_CONTAINERID": "x", "CNI_NETNS": "x", "CNI_IFNAME": "eth0"}, config)
+    for key in ("master", "vlan"):
+        if config.get("internal") and config.get(key):
+            yield (*place, key), "has no place beside internal: the network has a parent of its own", True
+    wrong = [*_refused((), link_kind(config).mac, request)]
+    if is_host_local(config):
+        wrong += _of_host_local(request)
+    for path, text, serious in wrong:
+        yield (*place, *path), text, serious
+
+
+def _of_host_local(request: Request) -> Found:
+    config, ipam = request.config, request.ipam
+    wrong: list[tuple[Position, str, bool]] = []
+    for i, spec in enumerate(ipam.get("routes", [])):
+        wrong += _refused((), route_of, i, spec)
+        if config.get("internal") and Cidr.parse(spec["dst"]).length == 0:
+            yield ("ipam", "routes", i), "is a default route, and internal has none", True
+    if ipam.get("subnet"):
+        wrong += _refused(("ipam",), Range, ipam)
+    for i, part in enumerate(ipam.get("ranges", [])):
+        for j, one in enumerate(part):
+            wrong += _refused(("ipam", "ranges", i, j), Range, one)
+    wrong = wrong or list(_refused(("ipam",), range_sets, request))
+    yield from wrong
+    for one in range_sets(request) if not wrong else ():
+        if 0 < config.get("mtu", 0) < IPV6_MIN_MTU and one.family == AF_INET6:
+            yield ("mtu",), f"{config['mtu']} is less than IPv6's {IPV6_MIN_MTU}", True
+        if not one.size:
+            yield ("ipam",), f"no address of {one} can be chosen: all are excluded", False
+
+
+def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -> Found:
+    """The error of a call, if it is one, at the path that leads its message, or at the place."""
     try:
-        range_sets(Request("STATUS", {}, config | {"cniVersion": LATEST}))
+        attempt(*arguments)
     except CniError as error:
-        yield (*place, "ipam"), error.msg.removeprefix("ipam: "), True
+        path, text = _split(error.msg)
+        yield (place if len(place) > len(path) else path), text, True
+
+
+def _split(message: str) -> tuple[Position, str]:
+    """The path that leads a message, and the rest."""
+    match = _PATH.match(message)
+    if not match:
+        return (), message
+    parts = re.findall(r"[\w-]+", match[1])
+    return tuple(int(part) if part.isdecimal() else part for part in parts), message[match.end() :]
 
 
 def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, str]]:
@@ -174,7 +269,14 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
     }
     yield from _misspelt(config, known["network"], ())
     ipam = config.get("ipam")
-    if not isinstance(ipam, dict) or ipam.get("type") != "host-local":
+    if not isinstance(ipam, dict):
+        return
+    delegate = ipam.get("type")
+    if isinstance(delegate, str) and delegate not in IPAM_TYPES and (near := meant(delegate, IPAM_TYPES, 0.8)):
+        yield ("ipam", "type"), f"{json.dumps(delegate)} is another plugin{near}"
+    if delegate is None:
+        yield from _misspelt(ipam, {"type"}, ("ipam",))
+    if delegate != "host-local":
         return
     yield from _misspelt(ipam, known["ipam"], ("ipam",))
     for i, route in enumerate(_list(ipam.get("routes"))):
@@ -186,19 +288,15 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
 
 def _misspelt(members: Any, known: set[str], place: Position) -> Iterator[tuple[Position, str]]:
     if isinstance(members, dict):
-        by_lower = {key.lower(): key for key in known}
         for key in members.keys() - known:
-            near = get_close_matches(key.lower().replace("_", "").replace("-", ""), by_lower, 1, 0.8)
+            near = f"; did you mean {OF_DOCKER[key]}?" if key in OF_DOCKER and not place else ""
+            near = near or meant(key, known, 0.8)
             if near:
-                yield (*place, key), f"nobody knows this key{_meant([by_lower[near[0]]])}"
+                yield (*place, key), f"nobody knows this key{near}"
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _meant(near: list[str]) -> str:
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _line_of(path: Position, lines: dict[Position, int]) -> int:
@@ -208,19 +306,20 @@ def _line_of(path: Position, lines: dict[Position, int]) -> int:
     return lines[path]
 
 
-def _lines(text: str) -> Iterator[tuple[Position, int]]:
-    """The line of every value of a JSON document by its path, and of a member's name."""
+def _lines(text: str) -> list[tuple[Position, int]]:
+    """The path of every value of a JSON document, and its line."""
     found: list[tuple[Position, int]] = []
+    breaks = [match.start() for match in re.finditer("\n", text)]
     _locate(text, 0, (), found)
-    yield from found
+    return [(path, bisect_left(breaks, at) + 1) for path, at in found]
 
 
 def _locate(text: str, at: int, path: Position, found: list[tuple[Position, int]]) -> int:
-    """Notes the value at that offset and those in it; the offset behind it."""
+    """Notes the value at that offset and those in it, each with its offset; the offset behind it."""
     at = _skip(text, at)
-    found.append((path, text.count("\n", 0, at) + 1))
+    found.append((path, at))
     if text[at] not in "{[":
-        return json.JSONDecoder().raw_decode(text, at)[1]
+        return _JSON.raw_decode(text, at)[1]
     is_object, number = text[at] == "{", 0
     at = _skip(text, at + 1)
     while text[at] not in "}]":

@@ -116,7 +116,7 @@ class Attachments:
         result = request.prev_result or Result()
         links.refuse_existing(request, inside)
         parent, running = occupancy.join(request, self._kind, host, sandbox, inside)
-        routed = self._has_host_routes(request.config)
+        routed = has_host_routes(self._kind, request.config)
         undo += [lambda: occupancy.leave(request, routed=routed), lambda: close(running)]
         mtu = parents.mtu(request.config, parent)
         addresses = self._take_over(request, result) or self._ipam(request).add(request, undo)
@@ -164,11 +164,6 @@ class Attachments:
             for ip in addresses.ips:
                 ip.gateway = None
 
-    def _has_host_routes(self, config: dict[str, Any]) -> bool:
-        """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
-        elsewhere = config.get("internal") or config.get("linkInContainer")
-        return self._kind.is_routed(config) and not elsewhere and config.get("hostRoutes", True) is True
-
     def _subnets(self, request: Request, ips: list[IP]) -> list[Cidr]:
         """Those of all ranges, since the next attachment may get its address of another one; and those of the ips."""
         return list(dict.fromkeys(self._ipam(request).subnets(request) + [ip.cidr.subnet for ip in ips]))
@@ -182,7 +177,7 @@ class Attachments:
             except CniError as error:
                 if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
                     raise
-        occupancy.leave(request, routed=self._has_host_routes(request.config))
+        occupancy.leave(request, routed=has_host_routes(self._kind, request.config))
         self._ipam(request).delete(request)
 
     def check(self, request: Request) -> None:
@@ -199,7 +194,7 @@ class Attachments:
             except parents.Absent as absent:
                 raise CniError(CHECK_DIFFERS, str(absent)) from None
             links.verify(request, self._kind, parent, result, inside)
-            if self._has_host_routes(request.config):
+            if has_host_routes(self._kind, request.config):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
                 hostroutes.verify(self._subnets(request, links.own_ips(request, result)), parent, host)
@@ -207,7 +202,7 @@ class Attachments:
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        occupancy.keep_valid(request, routed=self._has_host_routes(request.config))
+        occupancy.keep_valid(request, routed=has_host_routes(self._kind, request.config))
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
@@ -240,6 +235,12 @@ def whole_or_nothing(undo: list[Callable[[], None]], add: Callable[[], Result]) 
             pass
         take_back(undo, error)
         raise
+
+
+def has_host_routes(kind: LinkKind, config: dict[str, Any]) -> bool:
+    """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
+    elsewhere = config.get("internal") or config.get("linkInContainer")
+    return kind.is_routed(config) and not elsewhere and config.get("hostRoutes", True) is True
 
 
 def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:

@@ -27,6 +27,8 @@ CHECK_DIFFERS = 107
 DATA_DIRECTORY = 108
 DELEGATE_FAILED = 109
 ROUTE_CONFLICT = 110
+COMMAND_REFUSED = 111
+IN_USE = 112
 
 MEANING = {
     INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
@@ -50,6 +52,8 @@ MEANING = {
     DATA_DIRECTORY: "the lease directory cannot be used",
     DELEGATE_FAILED: "the IPAM plugin that the configuration names failed",
     ROUTE_CONFLICT: "the host has an address or a route that a subnet of the network would collide with",
+    COMMAND_REFUSED: "a command for people cannot do what it was asked for",
+    IN_USE: "a container uses what was to be removed",
 }
 
 

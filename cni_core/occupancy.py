@@ -19,6 +19,7 @@ from cni_core.rtnl.socket import Rtnl
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from cni_core.address import Cidr
     from cni_core.attach import LinkKind
@@ -85,16 +86,25 @@ def keep_valid(request: Request, *, routed: bool) -> None:
     _forget(request, lambda registry: [name for name in registry.of_network(request.name) if name not in valid], routed)
 
 
-def users(parent: Link) -> tuple[str, list[tuple[str, str]]]:
-    """What a link of the host is used as (LinkKind.use; empty if it is not), and by which attachments, each
-    CONTAINERID:IFNAME with its network."""
-    try:
-        registry = Registry(create=False)
-    except FileNotFoundError:
-        return "", []
-    with registry:
-        key = _key(parent.index, None)
-        return registry.use(key), registry.users(key)
+def refuse_other_use(config: dict[str, Any], kind: LinkKind, parent: Link, host: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where no attachment of the configuration could join a parent of the host now, whoever
+    is on it."""
+    from cni_core.children import Probe
+
+    with (
+        Registry(create=True) as registry,
+        Sandbox(OWN, own=True) as home,
+        Probe(_PROBE, parent, host, home.fd, host) as probe,
+    ):
+        key, use = _key(parent.index, None), kind.use(config)
+        recorded = registry.use(key)
+        if recorded != use and (recorded or kind.SWITCHES_OTHERS):
+            _settle_use(registry, key, kind, use, recorded, probe)
+        fits = probe.makes("macvlan")
+        if kind.SWITCHES_OTHERS:  # those of its own use hinder a macvlan alone
+            fits = not fits or probe.makes("ipvlan")
+        if not fits:
+            raise _refusal(parent, use, "", [])
 
 
 def _forget(request: Request, names: Callable[[Registry], list[str]], routed: bool) -> None:
@@ -187,6 +197,12 @@ def _home(request: Request, namespace: str) -> Sandbox | None:
         return sandbox
     close(sandbox.fd)
     return None
+
+
+def is_in_use(parent: Link, host: Rtnl) -> bool:
+    """Whether anything of anybody's is on a link of the host."""
+    with Sandbox(OWN, own=True) as home:
+        return _carries_anything(parent, home, host)
 
 
 def _carries_anything(parent: Link, home: Sandbox, rtnl: Rtnl) -> bool:

@@ -93,7 +93,11 @@ def mtu(config: dict[str, Any], parent: Link) -> int:
     """The MTU for the container's link: the configuration's, which may not exceed the parent's, or the parent's."""
     asked: int = config.get("mtu", 0)
     if asked > parent.mtu:
-        raise CniError(INVALID_CONFIG, f"mtu: {asked} is more than the {parent.mtu} of {parent.name}")
+        raise CniError(
+            INVALID_CONFIG,
+            f"mtu: {asked} is more than the {parent.mtu} of {parent.name}",
+            f"Leave `mtu` out for the parent's, or raise that: ip link set {parent.name} mtu {asked}",
+        )
     return asked or parent.mtu
 
 
@@ -220,7 +224,11 @@ def _refuse_down(parent: Link) -> None:
 
 def _refuse_unusable(parent: Link, rtnl: Rtnl) -> None:
     if parent.loopback:
-        raise CniError(PARENT_UNUSABLE, f"master: {parent.name} is a loopback link, which carries no frames")
+        raise CniError(
+            PARENT_UNUSABLE,
+            f"master: {parent.name} is a loopback link, which carries no frames",
+            "Name a link of the network; for containers that reach each other alone: `internal`.",
+        )
     _refuse_down(parent)
     owner = rtnl.link(index=parent.master) if parent.master else None
     if owner and owner.kind in _PORT_OWNERS:

@@ -24,7 +24,7 @@ def add(request: Request, undo: list[Callable[[], None]]) -> Result:
     """One address of each range set, and the configuration's routes and resolvConf."""
     sets = range_sets(request)
     asked = assign(sets, request.ips)
-    routes = [_route(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
+    routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
     dns: dict[str, Any] = {}
     if request.ipam.get("resolvConf"):
         from ipam.resolv_conf import dns_of
@@ -183,7 +183,8 @@ def _ip(part: RangeSet, address: Address) -> IP:
     return IP(Cidr(address, inside.subnet.length), inside.gateway)
 
 
-def _route(index: int, document: dict[str, object]) -> RouteSpec:
+def route_of(index: int, document: dict[str, object]) -> RouteSpec:
+    """One of `routes`, by its place there. CniError for one that no kernel takes."""
     route = RouteSpec.from_json(document)
     if route.dst.address != route.dst.first:
         raise CniError(INVALID_CONFIG, f"ipam.routes[{index}].dst: {route.dst} has host bits set")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,10 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Problem:
-    """Where in the document, what is wrong there, the value, and the values that would do where they are few."""
+    """Where in the document, and what is wrong there."""
 
     path: tuple[str | int, ...]
     message: str
-    value: object
-    choices: list[str]
 
     def __str__(self) -> str:
         return located(self.path, self.message)
@@ -34,6 +34,18 @@ def located(path: tuple[str | int, ...], message: str) -> str:
     """A message led by where it is, as in ipam.ranges[0][1].subnet."""
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     return f"{place}: {message}" if place else message
+
+
+def meant(text: str, choices: Iterable[str], similarity: float = 0.6) -> str:
+    """The end of a message about a text that is none of the choices, but may be a misspelling of one."""
+    by_form = {_form(choice): choice for choice in choices}
+    near = get_close_matches(_form(text), by_form, 1, similarity)
+    return f"; did you mean {by_form[near[0]]}?" if near else ""
+
+
+def _form(text: str) -> str:
+    """What is the same in range_start and rangeStart."""
+    return text.lower().replace("_", "").replace("-", "")
 
 
 _LONGEST = 120  # characters of a value, in an error that a person is to read
@@ -102,8 +114,8 @@ def _problem(error: ValidationError) -> Problem:
     if error.validator == "format":
         message = f"{value} is not {FORMATS[rule][1]}"
     elif error.validator == "enum":
-        choices = ", ".join(str(choice) for choice in rule if choice)
-        message = f"{value} is not one of {choices}"
+        choices = [str(choice) for choice in rule if choice]
+        message = f"{value} is not one of {', '.join(choices)}{meant(str(error.instance), choices)}"
     elif error.validator == "type":
         message = f"{value} is not of type {rule}"
     elif error.validator == "anyOf":
@@ -115,5 +127,4 @@ def _problem(error: ValidationError) -> Problem:
         message = "is empty"
     else:
         message = _short(error.message)
-    few = [str(choice) for choice in rule if choice] if error.validator == "enum" else []
-    return Problem(tuple(error.absolute_path), message, error.instance, few)
+    return Problem(tuple(error.absolute_path), message)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, links
+from tests.kernel.plugin import OURS, Plugin, leases, links
 
 
 class Node:
@@ -113,8 +115,217 @@ def test_a_parent_that_a_container_uses_otherwise(node: Node) -> None:
     told = node.refused(
         "network", "create", "other", "--subnet", "10.2.0.0/24", "-o", "parent=eth0", "--dir", str(node.directory)
     )
-    assert "is used as ipvlan" in told
-    assert "container pod of network lan" in told
+    assert "is in use as ipvlan l2 bridge by pod/eth0 of network lan" in told
+
+
+def test_a_parent_that_somebody_else_uses_otherwise(node: Node) -> None:
+    subnet = ("--subnet", "10.2.0.0/24", "-o", "parent=eth0", "--dir", str(node.directory))
+    for kind, other in (("ipvlan", "macvlan"), ("macvlan", "ipvlan")):
+        node.lan.node.ip(f"link add theirs link eth0 type {kind}")
+        assert "by somebody else" in node.refused("network", "create", "other", *subnet, kind=other)
+        node.lan.node.ip("link del theirs")
+    assert links(node.lan.node) == ["eth0"]
+    assert not list(node.directory.iterdir())
+
+
+def test_l3_beside_a_subnet_that_the_host_sends_elsewhere(node: Node) -> None:
+    where = ("-o", "ipvlan_mode=l3", "--dir", str(node.directory))
+    node.lan.node.address("eth0", "10.1.0.9/24")
+    for parent in ("eth0", "eth0.50"):  # there, or not yet
+        told = node.refused(
+            "network", "create", "l3", "--subnet", "10.1.0.0/25", "-o", f"parent={parent}", *where, kind="ipvlan"
+        )
+        assert "eth0 itself has the address 10.1.0.9/24 (error 110)" in told
+    node.create("l3", "--subnet", "10.8.0.0/24", "-o", "parent=eth0.50", "-o", "ipvlan_mode=l3", kind="ipvlan")
+    told = node.refused(
+        "network", "create", "other", "--subnet", "10.8.0.0/25", "-o", "parent=eth0.51", *where, kind="ipvlan"
+    )
+    assert "overlaps 10.8.0.0/24 of network l3" in told
+
+
+def test_what_the_host_has_on_the_network_is_told(node: Node) -> None:
+    node.lan.node.address("eth0", "10.1.0.9/24")
+    node.lan.node.ip("route add default via 10.1.0.254")
+    done = node.run(
+        "macvlan", "network", "create", "lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0", "--dir",
+        str(node.directory),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert b"10.1.0.9 is this host's own" in done.stderr
+    assert b"--gateway 10.1.0.254?" in done.stderr
+
+
+def test_one_parent_by_several_names(node: Node) -> None:
+    """By the link that is there, whatever it is called; isolated networks share nothing."""
+    where = ("--dir", str(node.directory))
+    lan = node.lan.node
+    lan.ip("link add link eth0 name trunk50 type vlan id 50")
+    lan.ip("link set trunk50 up")
+    lan.address("eth0", "10.1.0.9/24")
+    lan.ip("route add default via 10.1.0.1")
+    node.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=trunk50")
+    create = ("network", "create", "x", "--subnet", "10.2.0.0/24", *where)
+    told = node.refused(*create, "-o", "parent=eth0.50", kind="ipvlan")
+    assert "used as macvlan by network till" in told
+    (node.directory / "default.conf").write_text(
+        json.dumps({"cniVersion": "1.0.0", "name": "default", "type": "macvlan"})
+    )
+    told = node.refused(*create, "-o", "parent=eth0", kind="ipvlan")
+    assert "used as macvlan by network default" in told
+    for name in ("a", "b"):
+        node.create(name, "--subnet", "10.3.0.0/24")
+
+
+def test_ranges_of_one_subnet_do_not_overlap(node: Node) -> None:
+    subnet = ("--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    node.create("low", *subnet, "--ip-range", "10.1.0.0/25")
+    part = {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.192", "rangeEnd": "10.1.0.254"}
+    config = {"type": "macvlan", "master": "eth0", "ipam": {"type": "host-local", "ranges": [[part]]}}
+    document = {"cniVersion": "0.4.0", "name": "podman", "plugins": [config]}
+    (node.directory / "podman.conflist").write_text(json.dumps(document))
+    node.create("middle", *subnet, "--ip-range", "10.1.0.128/26")
+    told = node.refused("network", "create", "x", *subnet, "--ip-range", "10.1.0.240/28", "--dir", str(node.directory))
+    assert "10.1.0.240 to 10.1.0.254 are also of network podman" in told
+
+
+def test_a_name_that_any_plugins_network_has(node: Node) -> None:
+    node.directory.mkdir()
+    (node.directory / "10-bridge.conflist").write_text(
+        json.dumps({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "bridge"}]})
+    )
+    subnet = ("--subnet", "10.1.0.0/24", "-o", "parent=eth0", "--dir", str(node.directory))
+    assert "network lan exists" in node.refused("network", "create", "lan", *subnet)
+    assert "10-bridge.conflist exists" in node.refused("network", "create", "10-bridge", *subnet)
+
+
+def test_creates_at_once(node: Node) -> None:
+    """One of each race is made: of a name, and of a range."""
+    for number, names in enumerate((("lan", "lan", "lan"), ("a", "b", "c"))):
+        options = ["--subnet", f"10.{number}.0.0/24", "-o", "parent=eth0", "--dir", str(node.directory)]
+        calls = [("macvlan", "network", "create", name, *options) for name in names]
+        with ThreadPoolExecutor() as threads:
+            done = threads.map(lambda call: node.run(*call), calls)
+        assert sorted(one.returncode for one in done) == [0, 1, 1]
+
+
+def test_what_cannot_be_written_leaves_no_vlan(node: Node) -> None:
+    subnet = ("--subnet", "10.50.0.0/24", "-o", "parent=eth0.50", "--provision", "--dir", str(node.directory))
+    (node.directory / "till.conflist").mkdir(parents=True)
+    assert "exists" in node.refused("network", "create", "till", *subnet)
+    assert node.run("macvlan", "network", "create", "other", *subnet, "--print").returncode == 2
+    assert links(node.lan.node) == ["eth0"]
+    assert [path.name for path in node.directory.iterdir()] == ["till.conflist"]
+
+
+def test_what_is_broken_is_passed_over_and_told(node: Node) -> None:
+    where = ("--dir", str(node.directory))
+    node.create("lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    for name, content in (
+        ("nothing.conf", ""),
+        ("deep.conf", "[" * 5000),
+        ("list.conf", "[]"),
+        ("types.conf", '{"name": "types", "type": "macvlan", "mode": ["x"], "ipam": "dhcp", "master": 5}'),
+        ("type.conf", '{"name": "type", "type": ["macvlan"]}'),
+        ("ranges.conf", '{"name": "r", "type": "macvlan", "ipam": {"type": "host-local", "ranges": {"subnet": 5}}}'),
+        ("nulls.conf", '{"name": "nulls", "type": "macvlan", "master": null, "ipam": null}'),
+    ):
+        (node.directory / name).write_text(content)
+    os.mkfifo(node.directory / "pipe.conf")
+    done = node.run("macvlan", "network", "ls", *where)
+    assert [line.split()[0] for line in done.stdout.decode().splitlines()] == ["NETWORK", "lan", "nulls"]
+    assert [line.split()[0].rpartition("/")[2] for line in done.stderr.decode().splitlines()] == [
+        "deep.conf", "nothing.conf", "pipe.conf", "ranges.conf", "types.conf",
+    ]  # fmt: skip
+    assert "`validate" in node.refused("network", "rm", "types", *where)
+    found = levels(node)
+    assert found[next(what for what in found if "types.conf: line 1" in what)] == "failure"
+    assert found[f"{node.directory}/pipe.conf: it is not a file"] == "failure"
+
+
+def test_rm_is_of_all_or_none(node: Node) -> None:
+    where = ("--dir", str(node.directory))
+    for number, name in enumerate("ab"):
+        node.create(name, "--subnet", f"10.{number}.0.0/24", "-o", "parent=eth0")
+    assert "no macvlan or ipvlan network c" in node.refused("network", "rm", "a", "c", "b", *where)
+    assert len(list(node.directory.iterdir())) == 2
+    assert node.ok("network", "remove", "a", "b", "a", *where) == "a\nb\n"
+
+
+def test_rm_by_force_leaves_the_parent_to_who_is_on_it(node: Node) -> None:
+    lan, where = node.lan, ("--dir", str(node.directory))
+    config = node.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50")
+    pod = lan.host("pod")
+    assert lan.macvlan.add(pod, config).status == 0
+    assert "(error 112)" in node.refused("network", "rm", "till", *where)
+    node.ok("network", "rm", "till", "--force", *where)
+    assert links(lan.node) == ["eth0", "eth0.50"]
+    assert not leases(lan.data_dir, "till")
+    lan.macvlan.delete(pod, config).succeeded()
+    assert links(lan.node) == ["eth0"]
+
+
+def test_inspect_tells_the_configuration_the_parent_and_the_pools(node: Node) -> None:
+    where = ("--dir", str(node.directory))
+    subnet = ("--subnet", "10.50.0.0/24", "--ip-range", "10.50.0.128/30", "-o", "parent=eth0.50", "-o", "mtu=1400")
+    config = node.create("till", *subnet, "-o", "macvlan_mode=vepa")
+    assert "it is made with a container" in node.ok("network", "inspect", "till", *where)
+    pods = [node.lan.host(name) for name in ("pod", "fixed")]
+    assert node.lan.macvlan.add(pods[0], config).status == 0
+    assert node.lan.macvlan.add(pods[1], config, CNI_ARGS="IP=10.50.0.9").status == 0
+    told = [line.split(maxsplit=1) for line in node.ok("network", "inspect", "till", *where).splitlines() if line]
+    assert ["parent", "eth0.50 (up, MTU 1500, made by us)"] in told
+    assert ["pool", "10.50.0.1-10.50.0.254: 1 of 4 addresses given"] in told  # one is outside of what is chosen from
+    assert ["mode", "vepa"] in told
+    assert ["ipam.ranges[0][0].ipRange", "10.50.0.128/30"] in told
+    assert ["fixed", "eth0       10.50.0.9"] in told
+
+
+def test_leases_of_others_and_of_nobody(node: Node) -> None:
+    lan, where = node.lan, ("--dir", str(node.directory))
+    config = node.create("lan", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64", "-o", "parent=eth0")
+    assert lan.macvlan.add(lan.host("pod"), config).status == 0
+    (lan.data_dir / "lan" / "10.1.0.2").write_text("pod")  # as before CNI 0.7
+    (lan.data_dir / "lan" / "10.1.0.9").write_text("theirs\r\neth0")  # as by Go's host-local
+    (lan.data_dir / "stray").write_text("")
+    (lan.data_dir / "link").symlink_to("/etc")
+    assert len(json.loads(node.ok("leases", "--json", *where))) == 3
+    assert "pod's, which is attached" in node.refused("leases", "release", "lan", "10.1.0.2", *where)
+    assert "pod's, which is attached" in node.refused("leases", "release", "lan", "FD00:1:0::0002", *where)
+    assert "another plugin's to know" in node.refused("leases", "release", "lan", "10.1.0.9", *where)
+    assert "nobody has 10.1.0.8" in node.refused("leases", "release", "lan", "10.1.0.8", *where)
+    assert "nobody has 10.1.0.9 of network other" in node.refused("leases", "release", "other", "10.1.0.9", *where)
+    for name in ("../lan", "/etc", ""):
+        assert "cannot be a network's name" in node.refused("leases", "release", name, "10.1.0.9", *where)
+    assert "there is no network other" in node.refused("leases", "other", *where)
+    assert (
+        node.ok("leases", "release", "lan", "10.1.0.9", "--force", *where)
+        == "released 10.1.0.9, which theirs eth0 had\n"
+    )
+    assert "fd00:1::2" in node.ok("leases", "release", "lan", "FD00:1:0::0002", "--force", *where)
+    assert sorted(leases(lan.data_dir)) == ["10.1.0.2"]
+
+
+def test_a_network_is_of_our_plugin_by_a_name_that_is_ours(node: Node, tmp_path: Path) -> None:
+    """Another's macvlan would not know what an isolated network is."""
+    create = ("network", "create", "lan", "--subnet", "10.1.0.0/24", "--print", "--bin-dir", str(tmp_path))
+
+    def kind() -> str:
+        return str(json.loads(node.ok(*create))["plugins"][0]["type"])
+
+    assert kind() == "cni-macvlan-py"
+    (tmp_path / "cni-macvlan-py").write_text("ours")
+    (tmp_path / "macvlan").write_text("theirs")
+    assert kind() == "cni-macvlan-py"
+    (tmp_path / "macvlan").unlink()
+    (tmp_path / "macvlan").symlink_to("cni-macvlan-py")
+    assert kind() == "macvlan"
+
+
+def test_doctor_misses_the_plugins_that_the_networks_name(node: Node, tmp_path: Path) -> None:
+    node.create("lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(tmp_path))
+    failures = {check["what"]: check["mend"] for check in json.loads(done.stdout) if check["level"] == "failure"}
+    assert failures == {f"{tmp_path} has no cni-macvlan-py, which lan is of": "cni-macvlan-py install"}
 
 
 def test_print_writes_nothing(node: Node) -> None:
@@ -171,6 +382,10 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
     (node.directory / "other.conflist").write_text(
         json.dumps({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "ipvlan", "master": "eth0"}]})
     )
+    (node.directory / "rest.conf").write_text(json.dumps({"name": "x", "type": "macvlan", "linkInContainer": True}))
+    bridged = lan.data_dir / "bridged"  # of host-local for another plugin, whose attachments are not recorded
+    assert Plugin(lan.node, "host-local").add(lan.host("far"), config | {"name": "bridged"}).status == 0
+    assert bridged.exists()
     lan.node.ip("link add eth7 type dummy")
     lan.node.ip("link add link eth0 name eth0.77 type vlan id 77")
     lan.node.ip("link set eth0.77 alias cni-vlan")
@@ -180,7 +395,34 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
         found["network other: eth0 is used as macvlan by network lan " + f"({node.directory}/lan.conflist)"]
         == "failure"
     )
-    assert found["network doctor: master: eth7 is down"] == "failure"
-    assert found["network doctor: master: there is no link named eth8"] == "failure"
+    assert found["eth7: eth7 is down"] == "failure"
+    assert found["eth8: there is no link named eth8"] == "failure"
     assert found["eth0.77: nobody is on this link, which we made"] == "warning"
     assert found["network lan: gone eth0 is attached without a lease"] == "warning"
+
+
+def test_doctor_looks_on_where_something_cannot_be_looked_at(node: Node) -> None:
+    config = node.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50", "--provision")
+    node.lan.data_dir.mkdir()
+    (node.lan.data_dir / "till").symlink_to("/etc")
+    config["ipam"]["dataDir"] = "/etc/passwd/networks"
+    config["name"] = "other"
+    (node.directory / "other.conf").write_text(json.dumps(config))
+    node.lan.node.ip("link set eth0 promisc on")
+    found = levels(node, "--parent", "", "--parent", os.fsdecode(b"\xff"))
+    assert found["'' cannot be a link's name"] == found["'\\udcff' cannot be a link's name"] == "failure"
+    assert found["/etc/passwd/networks: /etc/passwd is not a directory"] == "failure"
+    assert found["eth0 is in promiscuous mode, which macvlan does not need"] == "warning"
+    # What a network asks for is not stale.
+    assert not [what for what in found if what.startswith("eth0.50: nobody")]
+
+
+def test_doctor_says_what_it_may_not_see(node: Node) -> None:
+    node.directory.mkdir(mode=0o700)
+    where = ("doctor", "--json", "--dir", str(node.directory))
+    nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(OURS / "cni-macvlan-py")]
+    done = node.lan.node.run([*nobody, *where], env={}, check=False)
+    found = {check["what"]: check["level"] for check in json.loads(done.stdout)}
+    assert found["this is not root: most of what follows cannot be told"] == "failure"
+    assert found[f"networks: {node.directory}: Permission denied"] == "failure"
+    assert done.returncode == 1

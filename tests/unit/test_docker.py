@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from cni_cli.docker import conflist
+from cni_cli.docker import IDLE, SWARM, conflist
 from cni_cli.errors import CommandError
 from cni_core.schema.explain import violations
 from tests.unit.strategies import ips
@@ -17,7 +17,9 @@ from tests.unit.strategies import ips
 
 def options(**given: Any) -> Namespace:
     lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt")}
-    return Namespace(**{"name": "lan", "ipv6": False, "internal": False, "ipam_driver": "default"} | lists | given)
+    others = dict.fromkeys(("driver", "scope", *IDLE, *SWARM))
+    plain = {"name": "lan", "ipv4": True, "ipv6": False, "internal": False, "ipam_driver": "default"}
+    return Namespace(**others | plain | lists | given)
 
 
 def plugin(kind: str, **given: Any) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def test_l3_has_no_gateway_and_says_so() -> None:
     document, remarks = conflist("ipvlan", given)
     [found] = document["plugins"]
     assert found["mode"] == "l3"
-    assert [part[0]["gateway"] for part in found["ipam"]["ranges"]] == ["none", "none"]
+    # One address of either, as docker gives.
+    assert found["ipam"]["ranges"] == [[{"subnet": "10.8.1.0/24"}, {"subnet": "10.8.2.0/24"}]]
     assert found["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}]
     assert any("--gateway is ignored" in remark for remark in remarks)
 
@@ -84,7 +87,38 @@ def test_internal_on_a_parent_has_no_way_out() -> None:
     assert "routes" not in found["ipam"]
 
 
+def test_the_routers_address_is_never_given_though_the_network_is_internal() -> None:
+    [[one]] = plugin("macvlan", subnet=["10.3.0.0/24"], internal=True, opt=["parent=eth0"])["ipam"]["ranges"]
+    assert one == {"subnet": "10.3.0.0/24"}
+    [[one]] = plugin("macvlan", subnet=["10.3.0.0/24"])["ipam"]["ranges"]
+    assert one == {"subnet": "10.3.0.0/24"}  # podman reads no gateway "none"
+    [[one]] = plugin("macvlan", subnet=["10.3.0.0/24"], gateway=["10.3.0.9"])["ipam"]["ranges"]
+    assert one["gateway"] == "10.3.0.9"
+
+
+def test_several_in_one_option() -> None:
+    given = {"subnet": ["10.1.0.0/24,fd00::/64"], "gateway": ["10.1.0.9,fd00::9"], "ip_range": ["10.1.0.0/25"]}
+    assert plugin("macvlan", opt=["parent=eth0"], **given)["ipam"]["ranges"] == [
+        [{"subnet": "10.1.0.0/24", "gateway": "10.1.0.9", "ipRange": "10.1.0.0/25"}],
+        [{"subnet": "fd00::/64", "gateway": "fd00::9"}],
+    ]
+
+
+def test_what_docker_has_and_one_node_does_not_need_is_ignored_with_a_word() -> None:
+    given = options(subnet=["10.1.0.0/24"], opt=["parent=eth0"], driver="macvlan", scope="local", label=["a=b"])
+    document, remarks = conflist("macvlan", given)
+    assert remarks == ["Ignored, for it changes nothing on one node: --label."]
+    assert document == conflist("macvlan", options(subnet=["10.1.0.0/24"], opt=["parent=eth0"]))[0]
+
+
+def test_ipvlan_by_dhcp_is_warned_of() -> None:
+    _, remarks = conflist("ipvlan", options(ipam_driver="dhcp", opt=["parent=eth0"]))
+    assert any("client ids" in remark for remark in remarks)
+
+
 def test_other_ipam_drivers() -> None:
+    given = {"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0"]}
+    assert plugin("macvlan", ipam_driver="host-local", **given) == plugin("macvlan", **given)
     assert "ipam" not in plugin("macvlan", ipam_driver="null", opt=["parent=eth0"])
     assert plugin("macvlan", ipam_driver="dhcp", opt=["parent=eth0"])["ipam"] == {"type": "dhcp"}
 
@@ -105,6 +139,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other kind's option": ({"subnet": ["10.1.0.0/24"], "opt": ["ipvlan_mode=l2"]}, "no such option"),
     "option without value": ({"subnet": ["10.1.0.0/24"], "opt": ["parent"]}, "no value"),
     "option twice": ({"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0", "host_iface=eth1"]}, "twice"),
+    "another kind": ({"driver": "ipvlan"}, "Call cni-ipvlan-py."),
+    "no kind of ours": ({"driver": "bridge"}, "There are macvlan and ipvlan."),
+    "swarm": ({"scope": "swarm"}, "for a swarm"),
+    "template": ({"config_only": True}, "--config-only is for a swarm"),
+    "IPv4 turned off": ({"subnet": ["10.1.0.0/24"], "ipv4": False}, "an IPv4 subnet"),
+    "subnets of another's": ({"subnet": ["10.1.0.0/24"], "ipam_driver": "dhcp"}, "--subnet is host-local's"),
+    "the network as gateway": ({"subnet": ["10.1.0.0/24"], "gateway": ["10.1.0.0"]}, "not a host's address"),
+    "the broadcast as gateway": ({"subnet": ["10.1.0.0/24"], "gateway": ["10.1.0.255"]}, "not a host's address"),
+    "gateway excluded": ({"subnet": ["10.1.0.0/24"], "aux_address": ["a=10.1.0.1"]}, "it is the gateway"),
+    "multicast": ({"subnet": ["224.0.0.0/24"]}, "no addresses for containers"),
+    "loopback": ({"subnet": ["127.0.0.0/24"]}, "no addresses for containers"),
+    "IPv4-mapped": ({"subnet": ["::ffff:10.1.0.0/120"]}, "no addresses for containers"),
+    "a zone": ({"subnet": ["fe80::/64"], "gateway": ["fe80::1%eth0"]}, "not an IP address"),
+    "a far option": ({"subnet": ["10.1.0.0/24"], "opt": ["com.docker.network.bridge.name=x"]}, "It has parent,"),
+    "other digits": ({"subnet": ["10.1.0.0/24"], "opt": ["mtu=\u0663"]}, "number of bytes"),
     "MTU": ({"subnet": ["10.1.0.0/24"], "opt": ["mtu=big"]}, "number of bytes"),
     "name": ({"name": "../lan", "subnet": ["10.1.0.0/24"]}, "network's name"),
 }
@@ -115,7 +164,8 @@ def test_refused(what: str) -> None:
     given, told = REFUSED[what]
     with pytest.raises(CommandError) as error:
         conflist("macvlan", options(**{"opt": ["parent=eth0"]} | given))
-    assert told in str(error.value)
+    assert told in f"{error.value.msg} {error.value.details}"
+    assert error.value.details
 
 
 @given(ips, st.integers(0, 128), st.integers(0, 2**32))
@@ -123,6 +173,10 @@ def test_every_gateway_is_put_into_its_own_subnet(address: Any, length: int, off
     subnet = ip_network((address, min(length, address.max_prefixlen - 1)), strict=False)
     gateway = subnet[offset % min(subnet.num_addresses, 2**32)]
     assume(not any(getattr(address, "ipv4_mapped", None) for address in (subnet.network_address, gateway)))
-    found = plugin("ipvlan", subnet=[str(subnet)], gateway=[str(gateway)], opt=["parent=eth0"])
+    try:
+        found = plugin("ipvlan", subnet=[str(subnet)], gateway=[str(gateway)], opt=["parent=eth0"])
+    except CommandError as error:
+        assert "not a host's address" in error.msg or "no addresses for containers" in error.msg
+        return
     [[one]] = found["ipam"]["ranges"]
     assert ip_address(one["gateway"]) in ip_network(one["subnet"])

@@ -185,11 +185,10 @@ def test_an_error_without_a_version_to_repeat_has_the_one_that_its_absence_means
 def test_an_invalid_configuration_is_explained_in_full() -> None:
     plugin = FakePlugin()
     outcome = call("ADD", config(mode="brigde", mtu=-1), plugin)
-    message = 'invalid configuration: mode: "brigde" is not one of bridge, private, vepa, passthru (and 1 more)'
+    mode = 'mode: "brigde" is not one of bridge, private, vepa, passthru; did you mean bridge?'
+    message = f"invalid configuration: {mode} (and 1 more)"
     error = failure(outcome, errors.INVALID_CONFIG, message)
-    assert error["details"] == (
-        'mode: "brigde" is not one of bridge, private, vepa, passthru; mtu: -1 is less than the minimum of 0'
-    )
+    assert error["details"] == (f"{mode}; mtu: -1 is less than the minimum of 0")
     assert not plugin.asked
 
 

@@ -173,7 +173,7 @@ CIDR = "an address with a prefix length, such as 10.1.0.0/16"
         (config(name="-x"), [f'name: "-x" is not {NAME}']),
         (config(name=5), ["name: 5 is not of type string"]),
         ([], ["[] is not of type object"]),
-        (config(mode="brigde"), ['mode: "brigde" is not one of bridge, private, vepa, passthru']),
+        (config(mode="brigde"), ['mode: "brigde" is not one of bridge, private, vepa, passthru; did you mean bridge?']),
         (config(mac="x"), [f'mac: "x" is not {MAC}']),
         (config(mac=5), ["mac: 5 is not of type string"]),
         (config(mode="x" * 1000), [f'mode: "{"x" * 118}… is not one of bridge, private, vepa, passthru']),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -59,15 +60,30 @@ def plain(**keys: Any) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", **keys})
 
 
+LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         (plain(), []),
-        (plain(type="bridge", anything=1), []),
+        (plain(type="bridge", anything=1), ["there is no macvlan or ipvlan in it"]),
         (plain(com_example=1, capabilities={"ips": True}), []),
         ("{", ["this is not JSON"]),
         ("[]", ["this is not a JSON object"]),
         ("[" * 20000, ["the document is nested too deeply"]),
+        (plain().replace("}", f', "x": {"[" * 700}{"]" * 700}}}'), ["the document is nested too deeply"]),
+        (plain().replace("}", ', "mtu": NaN}'), ["this is not JSON: it has no NaN"]),
+        (plain().replace("}", f', "mtu": {"1" * 5000}}}'), ["mtu: 1111"]),
+        (plain().replace("}", ', "mtu": 1, "mtu": 2}'), ["mtu: is given more than once; the last one counts"]),
+        (plain(cniVersion="1.0.1"), ['cniVersion: "1.0.1" is not one of']),
+        (plain(cniVersion=None), ["cniVersion is missing, and taken for 0.1.0"]),
+        (plain(capabilities=["ips"]), ["capabilities: is not an object of booleans"]),
+        (plain(parent="eth0", Mode="vepa"), ["Mode: nobody knows", "parent: nobody knows this key; did you mean mas"]),
+        (plain(ipam={"type": "host_local"}), ['ipam.type: "host_local" is another plugin; did you mean host-local?']),
+        (plain(mac="01:00:00:00:00:01"), ["mac: 01:00:00:00:00:01 is not the address of a single host"]),
+        ('{"cniVersion": "1.0.0", "name": "lan", "Plugins": []}', ["Plugins: nobody knows", "type is missing"]),
+        ('{"cniVersion": "1.0.0", "name": "lan", "plugins": [5]}', ["plugins[0]: is not an object", "there is no"]),
         ('{"plugins": []}', ["name is missing", "plugins: is not a list of plugins"]),
         (
             '{"name": "lan", "cniVersion": "1.0.1", "plugins": [{"type": "ipvlan"}]}',
@@ -78,6 +94,41 @@ def plain(**keys: Any) -> str:
         (
             plain(ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}),
             ["ipam: "],
+        ),
+        (
+            plain(
+                ipam={
+                    "type": "host-local",
+                    "ranges": [[{"subnet": "10.1.0.5/24"}], [{"subnet": "10.2.0.0/24", "gateway": "10.3.0.1"}]],
+                    "routes": [{"dst": "10.9.0.5/24"}, {"dst": "10.9.0.0/24", "gw": "fd00::1"}],
+                }
+            ),
+            [
+                "ipam.ranges[0][0]: subnet 10.1.0.5/24 has host bits set",
+                "ipam.ranges[1][0]: gateway 10.3.0.1 is not in subnet",
+                "ipam.routes[0].dst: 10.9.0.5/24 has host bits set",
+                "ipam.routes[1]: gw fd00::1 is not of the family",
+            ],
+        ),
+        (
+            plain(ipam=LOCAL | {"routes": [{"dst": "10.2.0.5/16"}]}),
+            ["ipam.routes[0].dst: 10.2.0.5/16 has host bits set"],
+        ),
+        (
+            plain(internal=True, ipam=LOCAL | {"routes": [{"dst": "0.0.0.0/0"}]}),
+            ["ipam.routes[0]: is a default route, and internal has none"],
+        ),
+        (
+            plain(mtu=1279, ipam={"type": "host-local", "subnet": "fd00::/64"}),
+            ["mtu: 1279 is less than IPv6's 1280"],
+        ),
+        (
+            plain(ipam=LOCAL | {"ipRange": "10.1.0.0/31"}),
+            ["ipam: no address of 10.1.0.1-10.1.0.254 can be chosen"],
+        ),
+        (
+            plain(cniVersion="0.2.0", ipam=LOCAL | {"ranges": [[{"subnet": "10.2.0.0/24"}]]}),
+            ["ipam: cniVersion 0.2.0 has no more than one address of a family"],
         ),
     ],
 )
@@ -114,3 +165,10 @@ def test_what_the_plugin_refuses_is_found(keys: dict[str, Any]) -> None:
     config = {"name": "lan", "type": "macvlan", **own}
     serious = [finding for finding in findings(json.dumps(config).encode()) if finding.serious]
     assert bool(violations("macvlan", config)) <= bool(serious)
+
+
+def test_a_long_document_is_read_in_linear_time() -> None:
+    text = plain(com_example=list(range(100_000))).replace(", ", ",\n")
+    began = monotonic()
+    assert told(text) == []
+    assert monotonic() - began < 10

@@ -1,0 +1,96 @@
+"""cni_cli.doctor: what the lab's own kernel and machine cannot show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cli import doctor
+from cni_cli.doctor import FAILURE, OK, WARNING, parent_checks, refused_kinds
+from cni_core.errors import KERNEL_REFUSED, CniError
+
+
+class Link:
+    """As much of a link as the doctor looks at."""
+
+    def __init__(self, name: str, index: int = 1, *, carrier: bool = True, flags: int = 0) -> None:
+        self.name, self.index, self.mtu, self.carrier, self.flags = name, index, 1500, carrier, flags
+
+
+class Kernel:
+    """One without some kinds of link: what it is asked to make, by the message's bytes."""
+
+    def __init__(self, *lacks: str) -> None:
+        self.lacks = lacks
+        self.links: dict[str, Link] = {}
+
+    def execute(self, message: Any) -> None:
+        kind = next(
+            (kind for kind in ("macvlan", "ipvlan", "vlan", "dummy", "veth") if kind.encode() in message.body), ""
+        )
+        if not kind:
+            self.links.pop("upper")
+        elif kind in self.lacks:
+            raise CniError(KERNEL_REFUSED, "could not create it: Operation not supported")
+        else:
+            name = "lower" if b"lower" in message.body else "upper"
+            self.links[name] = Link(name)
+
+    def link(self, name: str) -> Link | None:
+        return self.links.get(name)
+
+
+@pytest.mark.parametrize("lacks", [(), ("dummy",), ("ipvlan",), ("dummy", "vlan")])
+def test_a_kind_that_the_kernel_lacks_is_not_blamed_for_others(lacks: tuple[str, ...]) -> None:
+    told = list(refused_kinds(Kernel(*lacks)))  # type: ignore[arg-type]
+    assert told == [f"{kind}: Operation not supported" for kind in lacks]
+
+
+def levels(link: Link, lowest: Link | None = None, *, macvlan: bool = True) -> dict[str, str]:
+    checks = list(parent_checks(link, lowest or link, carries_macvlan=macvlan))  # type: ignore[arg-type]
+    assert all(check.mend for check in checks if check.level != OK)
+    return {check.what: check.level for check in checks}
+
+
+@pytest.fixture
+def sys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(doctor, "SYS", tmp_path)
+    return tmp_path
+
+
+def test_wifi_fails_macvlan_also_below_a_vlan(sys: Path) -> None:
+    (sys / "class/net/wlan0/wireless").mkdir(parents=True)
+    for link in (Link("wlan0"), Link("wlan0.5")):
+        assert levels(link, Link("wlan0"))["wlan0 is Wi-Fi, which macvlan cannot use"] == FAILURE
+        assert levels(link, Link("wlan0"), macvlan=False)["wlan0 is Wi-Fi, which macvlan cannot use"] == WARNING
+
+
+@pytest.mark.parametrize(
+    ("vendor", "product", "filters"),
+    [
+        ("VMware, Inc.", "VMware7,1", "vmware"),
+        ("innotek GmbH", "VirtualBox", "virtualbox"),
+        ("Microsoft Corporation", "Virtual Machine", "microsoft corporation virtual machine"),
+        ("Microsoft Corporation", "Surface Pro 7", ""),
+        ("Amazon EC2", "m5.large", "amazon ec2"),
+        ("Google", "Google Compute Engine", "google compute engine"),
+        ("Google", "Caroline", ""),
+        ("Dell Inc.", "PowerEdge R640", ""),
+    ],
+)
+def test_machines_whose_switch_filters(sys: Path, vendor: str, product: str, filters: str) -> None:
+    table = sys / "class/dmi/id"
+    table.mkdir(parents=True)
+    (table / "sys_vendor").write_text(f"{vendor}\n")
+    (table / "product_name").write_text(f"{product}\n")
+    warned = [what for what, level in levels(Link("eth0")).items() if level == WARNING]
+    assert [f"({filters})" in what for what in warned] == ([True] if filters else [])
+    assert not [what for what, level in levels(Link("eth0"), macvlan=False).items() if level == WARNING]
+
+
+def test_promiscuous_mode_and_a_missing_carrier(sys: Path) -> None:
+    assert levels(Link("eth0", flags=0x100))["eth0 is in promiscuous mode, which macvlan does not need"] == WARNING
+    assert levels(Link("eth0", carrier=False)) == {"eth0: up, but without a carrier": WARNING}
+    assert levels(Link("eth0")) == {"eth0: up, MTU 1500": OK}
