@@ -33,28 +33,45 @@ from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 LOCK = "lock"
 
 _NEW = ".new"
+_OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
 _LOCK_SECONDS = 30.0
 _LONGEST = 1 << 16  # a file of ours or of Go's host-local has some hundred bytes
 
 
 class Directory:
-    """Open from construction to close. Every OSError but a missing directory becomes a CniError that names the path.
+    """Open from construction to close, or the end of a with block.
 
-    Without create, a directory that is not there is FileNotFoundError.
+    path: absolute; with above, which is open, a name in it. Only what stands before the last part of an absolute path
+    may be a symbolic link. Every OSError but a missing directory becomes a CniError that names the path. Without
+    create, a directory that is not there is FileNotFoundError.
     """
 
     __slots__ = ("fd", "path")
 
-    def __init__(self, path: str, *, create: bool) -> None:
-        self.path = path
+    fd: int
+    path: str
+
+    def __init__(self, path: str, *, create: bool, above: Directory | None = None) -> None:
+        self.path = f"{above.path}/{path}" if above else path
+        at = above.fd if above else None
         try:
-            if create:
-                _make(path)
-            self.fd = open_fd(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        except FileNotFoundError:
-            raise
+            try:
+                self.fd = open_fd(path, _OPEN_DIRECTORY, dir_fd=at)
+            except FileNotFoundError:
+                if not create:
+                    raise
+                _make(path, at)
+                self.fd = open_fd(path, _OPEN_DIRECTORY, dir_fd=at)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not create:
+                raise
             raise self._unusable(error) from None
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         close(self.fd)
@@ -75,10 +92,10 @@ class Directory:
             raise
         return fd
 
-    def try_lock(self, name: str) -> int | None:
+    def try_lock(self, name: str, *, create: bool = False) -> int | None:
         """Locks a file without waiting; a descriptor to close when done, None where another process holds it."""
         try:
-            fd = self._open(name, O_RDONLY)
+            fd = self._open(name, O_RDONLY | O_CREAT if create else O_RDONLY)
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -141,10 +158,8 @@ class Directory:
     def create(self, name: str, text: str) -> bool:
         """Makes a file that appears under its name complete, in one step; False where the name is taken.
 
-        For one process at a time, which has called remove_unfinished. Where the name is taken, nothing is changed.
+        For one process at a time, which has called remove_unfinished.
         """
-        if access(name, F_OK, dir_fd=self.fd, follow_symlinks=False):
-            return False
         try:
             self._write(_NEW, O_EXCL, text)
             link(_NEW, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
@@ -158,6 +173,10 @@ class Directory:
             except OSError:  # the next one removes it
                 pass
         return True
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return access(name, F_OK, dir_fd=self.fd, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
         """Removes a file; that there is none is no error."""
@@ -188,15 +207,19 @@ class Directory:
         data = text.encode()
         fd = self._open(name, O_WRONLY | O_CREAT | flags)
         try:
+            size = fstat(fd).st_size
             # Not O_TRUNC, which drops the page that is written next: that takes longer than all the rest.
-            if not flags & O_APPEND and fstat(fd).st_size > len(data):
+            if size > len(data) and not flags & O_APPEND:
                 ftruncate(fd, 0)
             written = write(fd, data)
+            if written != len(data):
+                if flags & O_APPEND:
+                    ftruncate(fd, size)
+                else:
+                    self._unlink(name)
+                raise OSError(f"{written} of {len(data)} bytes of {name} were written")
         finally:
             close(fd)
-        if written != len(data):
-            self._unlink(name)
-            raise OSError(f"{written} of {len(data)} bytes of {name} were written")
 
     def _unlink(self, name: str) -> None:
         try:
@@ -212,14 +235,14 @@ class Directory:
         )
 
 
-def _make(path: str, again: bool = True) -> None:
+def _make(path: str, at: int | None, again: bool = True) -> None:
     try:
-        mkdir(path, 0o755)
+        mkdir(path, 0o755, dir_fd=at)
     except FileExistsError:
         pass
     except FileNotFoundError:
         above = path.rstrip("/").rpartition("/")[0]
         if not (above and again):
             raise
-        _make(above)
-        _make(path, again=False)
+        _make(above, at)
+        _make(path, at, again=False)

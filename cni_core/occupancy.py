@@ -67,7 +67,7 @@ def add_host_routes(request: Request, parent: Link, subnets: list[Cidr], host: R
         _remove_unused_routes(registry, host)
         messages = hostroutes.missing(subnets, parent, host)
         for subnet in subnets:
-            registry.add_user(request, _route_key(parent.index, subnet))
+            registry.add_route(request, _route_key(parent.index, subnet))
         if messages:
             host.execute(*messages)
 

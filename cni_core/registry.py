@@ -30,42 +30,51 @@ _USED_CHARACTERS = frozenset("0123456789abcdef.:,_")
 
 
 class Registry:
-    """The records, for one process at a time: opened and locked on construction, until the end of a with block.
+    """The records, locked against every other process from entry to exit of a with block.
 
     Without create, FileNotFoundError where nothing was recorded since the boot.
     """
 
-    __slots__ = ("_lock", "_root")
+    __slots__ = ("_lock", "_opened", "_root")
 
     def __init__(self, *, create: bool) -> None:
         self._root = Directory(ROOT, create=create)
+        self._opened: dict[str, Directory] = {}
+
+    def __enter__(self) -> Registry:
         try:
             self._lock = self._root.lock()
         except BaseException:
             self._root.close()
             raise
-
-    def __enter__(self) -> Registry:
         return self
 
     def __exit__(self, *_: object) -> None:
         close(self._lock)
-        self._root.close()
+        for directory in (*self._opened.values(), self._root):
+            directory.close()
+
+    def _part(self, name: str) -> Directory:
+        """attachments, users or parents."""
+        if name not in self._opened:
+            self._opened[name] = Directory(name, create=True, above=self._root)
+        return self._opened[name]
+
+    def _users(self, used: str, *, create: bool) -> Directory:
+        return Directory(used, create=create, above=self._part("users"))
 
     def use(self, parent: str) -> str:
         """What the parent is used as; empty if it is not."""
-        with _Part("parents", create=True) as parents:
-            return parents.read(parent) or ""
+        return self._part("parents").read(parent) or ""
 
     def join(self, request: Request, parent: str, use: str) -> int:
         """Records the attachment; a descriptor that tells others, until it is closed, that its ADD still runs."""
         try:
-            self.add_user(request, parent)
-            with _Part("parents", create=True) as parents:
-                if parents.read(parent) != use:
-                    parents.write(parent, use)
-            with _Part(f"users/{parent}", create=True) as users:
-                running = users.try_lock(attachment(request))
+            self._note(request, parent)
+            with self._users(parent, create=True) as users:
+                running = users.try_lock(attachment(request), create=True)
+            if self.use(parent) != use:
+                self._part("parents").write(parent, use)
         except BaseException:
             self.leave(attachment(request))
             raise
@@ -73,53 +82,56 @@ class Registry:
             raise CniError(TRY_AGAIN_LATER, f"another ADD of {request.ifname} in {request.container_id} is running")
         return running
 
-    def add_user(self, request: Request, used: str) -> None:
-        """Records that the attachment uses a parent or host route."""
-        name = attachment(request)
-        with _Part("attachments", create=True) as attachments:
-            network, before = _parse(attachments.read(name))
-            if network != request.name:
-                attachments.write(name, " ".join([request.name, *before, used]))
-            elif used not in before:
-                attachments.append(name, f" {used}")
-        with _Part(f"users/{used}", create=True) as users:
-            users.write(name, "")
+    def add_route(self, request: Request, route: str) -> None:
+        """Records that the attachment uses a host route."""
+        self._note(request, route)
+        with self._users(route, create=True) as users:
+            users.write(attachment(request), "")
+
+    def _note(self, request: Request, used: str) -> None:
+        """Adds to what the attachment uses."""
+        name, attachments = attachment(request), self._part("attachments")
+        network, before = _parse(attachments.read(name))
+        if network != request.name:
+            attachments.write(name, " ".join([request.name, *before, used]))
+        elif used not in before:
+            attachments.append(name, f" {used}")
 
     def leave(self, name: str) -> list[str]:
         """Forgets an attachment; what nobody uses any more, the newest first."""
-        with _Part("attachments", create=True) as attachments:
-            _, used = _parse(attachments.read(name))
-            left = [what for what in reversed(used) if self._remove_user(what, name)]
-            attachments.remove(name)
+        attachments = self._part("attachments")
+        _, used = _parse(attachments.read(name))
+        left = [what for what in reversed(used) if self._remove_user(what, name)]
+        attachments.remove(name)
         return left
 
     def _remove_user(self, used: str, name: str) -> bool:
         """Whether it was the last."""
         try:
-            with _Part(f"users/{used}", create=False) as users:
+            with self._users(used, create=False) as users:
                 users.remove(name)
-            rmdir(f"{ROOT}/users/{used}")
+            rmdir(used, dir_fd=self._part("users").fd)
         except FileNotFoundError:
             pass
         except OSError as error:
             if error.errno in (ENOTEMPTY, EEXIST):  # others are there
                 return False
             raise CniError(DATA_DIRECTORY, f"{ROOT}/users/{used} cannot be removed: {strerror(error)}") from None
-        with _Part("parents", create=True) as parents:
-            parents.remove(used)
+        self._part("parents").remove(used)
         return True
 
     def users(self, used: str) -> list[tuple[str, str]]:
         """The attachments that use a parent or host route (CONTAINERID:IFNAME), each with its network."""
+        attachments = self._part("attachments")
         try:
-            with _Part(f"users/{used}", create=False) as users, _Part("attachments", create=True) as attachments:
+            with self._users(used, create=False) as users:
                 return [(name, _parse(attachments.read(name))[0]) for name in sorted(users.names())]
         except FileNotFoundError:
             return []
 
     def busy(self, parent: str) -> bool:
         """Whether an ADD to the parent is running in another process."""
-        with _Part(f"users/{parent}", create=True) as users:
+        with self._users(parent, create=True) as users:
             for name in users.names():
                 descriptor = users.try_lock(name)
                 if descriptor is None:
@@ -129,8 +141,8 @@ class Registry:
 
     def of_network(self, network: str) -> list[str]:
         """The attachments of a network (CONTAINERID:IFNAME)."""
-        with _Part("attachments", create=True) as attachments:
-            return [name for name in attachments.names() if _parse(attachments.read(name))[0] == network]
+        attachments = self._part("attachments")
+        return [name for name in attachments.names() if _parse(attachments.read(name))[0] == network]
 
 
 def attachment(request: Request) -> str:
@@ -147,18 +159,3 @@ def _parse(record: str | None) -> tuple[str, list[str]]:
     """Of an attachment's record: its network, and what it uses."""
     network, *used = (record or "").split(" ")
     return network, [what for what in used if what[:1].isdigit() and _USED_CHARACTERS.issuperset(what)]
-
-
-class _Part(Directory):
-    """A directory below ROOT, closed at the end of a with block."""
-
-    __slots__ = ()
-
-    def __init__(self, name: str, *, create: bool) -> None:
-        super().__init__(f"{ROOT}/{name}", create=create)
-
-    def __enter__(self) -> _Part:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -114,11 +114,10 @@ def _lease(
     if asked:
         _refuse_impossible(part, asked)
         given.append(asked)
-        if not store.reserve(asked, attachment):
+        if not store.reserve(index, asked, attachment):
             raise _taken(store, asked, part)
     address = asked or _next_free(store, index, part, attachment, given)
     held.append(address)
-    store.set_last(index, address)
     store.hold(attachment, held)
     return address
 
@@ -132,7 +131,7 @@ def _next_free(store: Store, index: int, part: RangeSet, attachment: Attachment,
             if str(address) in taken:
                 continue
             given.append(address)
-            if store.reserve(address, attachment):
+            if store.reserve(index, address, attachment):
                 return address
             given.pop()
         if not store.release_earlier_boots():

@@ -44,7 +44,8 @@ class Index:
     """The index of one network, for whoever holds the lock of its leases."""
 
     def __init__(self, data_dir: str, network: str) -> None:
-        self._files = Directory(f"{data_dir}/{_DIRECTORY}/{network}", create=True)
+        with Directory(f"{data_dir}/{_DIRECTORY}", create=True) as above:
+            self._files = Directory(network, create=True, above=above)
         self.boot = boot_id()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from posix import close
 
 from cni_core.address import Address
+from cni_core.errors import CniError
 from cni_core.files import Directory
 from cni_core.schema.formats import is_cni_name, is_interface_name
 from ipam.index import UNKNOWN_BOOT, Entry, Index
@@ -34,29 +35,43 @@ class Store:
     def __init__(self, data_dir: str, network: str, *, create: bool = True) -> None:
         """Without create, a directory that is not there is FileNotFoundError: nobody holds a lease."""
         self._files = Directory(f"{data_dir}/{network}", create=create)
+        try:
+            self._index = Index(data_dir, network)
+        except BaseException:
+            self._files.close()
+            raise
         self._lock = -1
+        self._last: dict[int, str | None] = {}
+        self._is_indexed = True  # False while there may be a lease that the index does not know
+        self._is_noted = True  # False since leases changed
+        self._leases: dict[Attachment, list[Address]] | None = None  # as read, where the index cannot be written
+
+    def __enter__(self) -> Store:
         try:
             self._lock = self._files.lock()
             self._files.remove_unfinished()
-            self._index = Index(data_dir, network)
-        except BaseException:
-            self._release()
-            raise
-
-    def __enter__(self) -> Store:
-        if not self._index.is_complete(self._signature()):
-            self.reindex()
+            if not self._index.is_complete(self._signature()):
+                self.reindex()
+        except BaseException as error:
+            # Where there is no room for the index, what was read will do.
+            if self._leases is None or not isinstance(error, CniError):
+                self._close()  # whatever undoes the call needs the lock
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._index.close()
-        self._release()
+        try:
+            if self._is_indexed and not self._is_noted and self._leases is None:
+                self._index.note(self._signature())
+        finally:
+            self._close()
 
     @property
     def path(self) -> str:
         return self._files.path
 
-    def _release(self) -> None:
+    def _close(self) -> None:
+        self._index.close()
         if self._lock >= 0:
             close(self._lock)
         self._files.close()
@@ -65,20 +80,33 @@ class Store:
 
     def held_by(self, attachment: Attachment) -> list[Address]:
         """The addresses of an attachment."""
-        entry = self._index.get(attachment)
-        return [address for address in entry.addresses if self.holder(address) == attachment] if entry else []
+        if self._leases is not None:
+            known = self._leases.get(attachment, [])
+        else:
+            entry = self._index.get(attachment)
+            known = entry.addresses if entry else []
+        return [address for address in known if self.holder(address) == attachment]
 
-    def reserve(self, address: Address, attachment: Attachment) -> bool:
-        """Writes the lease unless the address is taken."""
-        return self._files.create(str(address), "\r\n".join(attachment))
+    def reserve(self, index: int, address: Address, attachment: Attachment) -> bool:
+        """Writes the lease of an address of range set number index, unless it is taken."""
+        if self._files.has(str(address)):
+            return False
+        self._is_indexed = False
+        # Before the lease: by this the next call knows, should this one be killed, that the index lacks something.
+        self._set_last(index, address)
+        if self._files.create(str(address), "\r\n".join(attachment)):
+            return True
+        self._is_indexed = True
+        return False
 
     def hold(self, attachment: Attachment, addresses: list[Address]) -> None:
         """Notes all that an attachment holds, as of this boot: to be said after each reserve and release."""
         self._index.set(attachment, Entry(self._index.boot, addresses))
-        self._index.note(self._signature())
+        self._is_indexed, self._is_noted = True, False
 
     def release(self, address: Address) -> None:
         self._files.remove(str(address))
+        self._is_noted = False
 
     def release_all(self, attachment: Attachment) -> None:
         """Releases every address of an attachment."""
@@ -95,13 +123,19 @@ class Store:
 
     def last(self, index: int) -> Address | None:
         """The last address given of range set number index; None if it is not known."""
-        text = self._files.read(f"{_LAST}{index}")
+        text = self._last_text(index)
         try:
             return None if text is None else Address.parse(text.strip())
         except ValueError:
             return None
 
-    def set_last(self, index: int, address: Address) -> None:
+    def _last_text(self, index: int) -> str | None:
+        if index not in self._last:
+            self._last[index] = self._files.read(f"{_LAST}{index}")
+        return self._last[index]
+
+    def _set_last(self, index: int, address: Address) -> None:
+        self._last[index] = str(address)
         self._files.write(f"{_LAST}{index}", str(address))
 
     # All leases
@@ -145,7 +179,7 @@ class Store:
 
     def _signature(self) -> str:
         """Changes when a lease appears. The directory's time alone would miss one of the same clock tick (4 ms)."""
-        return f"{self._files.changed} {self._files.read(f'{_LAST}0')}"
+        return f"{self._files.changed} {self._last_text(0)}"
 
     def reindex(self) -> None:
         """Reads every lease once; a blank one, which nobody is writing while we hold the lock, is removed."""
@@ -157,8 +191,10 @@ class Store:
                 leases.setdefault(holder, []).append(address)
             elif text is not None and not text.strip(_BLANK):
                 self.release(address)
+        self._leases = leases
         self._index.rebuild(leases)
         self._index.note(self._signature())
+        self._leases, self._is_noted = None, True
 
 
 def _parse(text: str) -> Attachment | None:

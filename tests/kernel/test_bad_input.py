@@ -99,15 +99,18 @@ def test_what_is_no_json_object(lan: Lan, text: bytes) -> None:
     assert error["cniVersion"] == "1.1.0"
 
 
-def test_records_behind_a_symbolic_link_are_refused(lan: Lan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "attachments", "parents", "users"])
+def test_records_behind_a_symbolic_link_are_refused(lan: Lan, tmp_path: Path, name: str) -> None:
     planted = tmp_path / "planted"
     planted.mkdir()
-    RECORDS.symlink_to(planted)
+    link = RECORDS / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(planted)
     try:
         error = lan.macvlan.add(pod := lan.host("pod"), lan.config()).error
     finally:
-        RECORDS.unlink()
-    assert (error["code"], str(RECORDS) in error["msg"]) == (108, True)
+        link.unlink()
+    assert (error["code"], str(link) in error["msg"]) == (108, True)
     assert (links(pod), leases(lan.data_dir), list(planted.iterdir())) == ([], {}, [])
 
 

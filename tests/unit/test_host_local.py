@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cni_core import errors
 from cni_core.address import Address
 from cni_core.errors import CniError, Interrupted
+from cni_core.files import Directory
 from cni_core.request import Request
 from cni_core.result import Result
 from ipam import host_local, index, plugin
@@ -423,8 +424,8 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
     leases = Leases(tmp_path, SUBNET, SIX)
     reserve = Store.reserve
 
-    def interrupted(store: Store, address: Address, attachment: tuple[str, str]) -> bool:
-        done = reserve(store, address, attachment)
+    def interrupted(store: Store, index: int, address: Address, attachment: tuple[str, str]) -> bool:
+        done = reserve(store, index, address, attachment)
         if str(address).startswith("fd00:"):
             os.kill(os.getpid(), signal.SIGTERM)
         return done
@@ -436,6 +437,38 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
             plugin.add(leases.request("ADD", "c1", runtimeConfig={"ips": asked}))
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert leases.held() == {}
+
+
+def test_a_signal_while_the_index_is_made_leaves_the_lock_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = Leases(tmp_path)
+
+    def interrupted(_: Store) -> None:
+        raise Interrupted("SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "reindex", interrupted)
+        with pytest.raises(Interrupted):
+            leases.add("c1")
+        monkeypatch.setattr("cni_core.files._LOCK_SECONDS", 0.1)
+    assert leases.add("c1") == ["10.1.0.2"]
+
+
+def test_where_the_disk_has_no_room_for_the_index_leases_are_given_back_all_the_same(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases.add("c1")
+    real = Directory.write
+
+    def full(directory: Directory, name: str, text: str) -> None:
+        if ":" in name:
+            raise CniError(errors.DATA_DIRECTORY, "No space left on device")
+        real(directory, name, text)
+
+    monkeypatch.setattr(Directory, "write", full)
+    refused(errors.DATA_DIRECTORY, leases.add, "c2")
+    assert leases.held() == {"10.1.0.2": "c1/eth0"}
+    leases.delete("c1")
     assert leases.held() == {}
 
 
@@ -461,6 +494,16 @@ def test_no_symbolic_link_is_followed(leases: Leases, tmp_path: Path, name: str,
         assert name in ("lock", "last_reserved_ip.0")
     assert target.exists() == exists
     assert not exists or target.read_bytes() == b"10.1.0.5"
+
+
+@pytest.mark.parametrize("name", [".attachments", ".attachments/net1"])
+def test_a_directory_of_the_index_that_is_a_symbolic_link_is_refused(leases: Leases, tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    for call in (leases.add, leases.delete):
+        refused(errors.DATA_DIRECTORY, call, "c1")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_networks_directory_that_is_a_symbolic_link_is_refused(leases: Leases, tmp_path: Path) -> None:
@@ -645,10 +688,10 @@ def test_two_that_make_the_first_directories_at_once_both_succeed(
     real = os.mkdir
     missed: list[str] = []
 
-    def another_is_faster(path: str, mode: int) -> None:
+    def another_is_faster(path: str, mode: int, *, dir_fd: int | None = None) -> None:
         """Where a directory is missing above, another process makes them all before we can."""
         try:
-            real(path, mode)
+            real(path, mode, dir_fd=dir_fd)
         except FileNotFoundError:
             if not missed:
                 missed.append(path)
