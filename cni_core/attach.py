@@ -10,7 +10,15 @@ from posix import close
 
 from cni_core import link as links, occupancy, parent as parents
 from cni_core.address import format_mac
-from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, NOT_AVAILABLE, UNKNOWN_CONTAINER, CniError, Interrupted
+from cni_core.errors import (
+    CHECK_DIFFERS,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    NOT_AVAILABLE,
+    UNKNOWN_CONTAINER,
+    CniError,
+    Interrupted,
+)
 from cni_core.netns import Sandbox
 from cni_core.result import Interface, Result
 from cni_core.rtnl.socket import Rtnl
@@ -175,7 +183,9 @@ class Attachments:
                 with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
                     links.remove(request, self._kind, inside)
             except CniError as error:
-                if error.code != UNKNOWN_CONTAINER:  # the link went with its namespace
+                # Else the link went with its namespace, and what is at the path now (a file that was mounted over, a
+                # namespace of the process that has the pid) is not the container's.
+                if error.code not in (UNKNOWN_CONTAINER, INVALID_ENVIRONMENT):
                     raise
         occupancy.leave(request, routed=has_host_routes(self._kind, request.config))
         self._ipam(request).delete(request)

@@ -226,7 +226,7 @@ def _verify_routes(result: Result, inside: Rtnl) -> None:
     for spec in result.routes:
         if not any(
             route.dst == spec.dst
-            and route.gateway in (_gateways(spec, result.ips) or [route.gateway])
+            and not set(route.gateways).isdisjoint(_gateways(spec, result.ips) or route.gateways)
             and spec.priority in (None, 0, route.priority)
             and spec.table in (None, 0, route.table)
             for route in present

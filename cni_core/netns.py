@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from errno import ENXIO
 from fcntl import ioctl
 from posix import O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, fstat, open as open_fd, stat
 
-from cni_core.errors import INVALID_ENVIRONMENT, KERNEL_REFUSED, UNKNOWN_CONTAINER, CniError, Interrupted, strerror
+from cni_core.errors import (
+    INVALID_ENVIRONMENT,
+    IO_FAILURE,
+    KERNEL_REFUSED,
+    UNKNOWN_CONTAINER,
+    CniError,
+    Interrupted,
+    strerror,
+)
 from cni_core.rtnl.socket import Rtnl
 
 TYPE_CHECKING = False
@@ -35,7 +44,7 @@ class Sandbox:
     """A container's network namespace, or (OWN) our own, held open by a descriptor (fd) to the end of a with block.
 
     Raises CniError: UNKNOWN_CONTAINER where nothing is at the path, INVALID_ENVIRONMENT where something else than
-    another network namespace is. own: it is not a container's that is asked for, but OWN.
+    another network namespace is, IO_FAILURE where that cannot be told. own: not a container's is asked for, but OWN.
     """
 
     __slots__ = ("fd", "path")
@@ -52,7 +61,8 @@ class Sandbox:
                 "The container is gone, or the runtime has not made its namespace yet.",
             ) from None
         except OSError as error:
-            raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {path}: {strerror(error)}") from None
+            code = INVALID_ENVIRONMENT if error.errno == ENXIO else IO_FAILURE  # it is a socket; else nobody knows
+            raise CniError(code, f"CNI_NETNS: {path}: {strerror(error)}") from None
         try:
             if not own:
                 self._refuse_what_is_no_container()

@@ -128,6 +128,11 @@ class Result:
                 result.routes += [RouteSpec.from_json(route) for route in member.get("routes", [])]
         return result
 
+    def ips_of(self, ifname: str, sandbox: str) -> list[IP]:
+        """Those of an interface in a container, and those of none in particular."""
+        own = {i for i, found in enumerate(self.interfaces) if (found.name, found.sandbox) == (ifname, sandbox)}
+        return [ip for ip in self.ips if ip.interface is None or ip.interface in own]
+
     def to_json(self, version: str) -> dict[str, Any]:
         """The result in the form of a supported version."""
         if version in ("0.1.0", "0.2.0"):

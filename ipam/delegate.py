@@ -98,12 +98,22 @@ def _execute(request: Request, command: str) -> tuple[bytes, str]:
     with Scratch(dumps(request.config)) as stdin, Scratch() as stdout, Scratch() as stderr:
         code = _run(executable, _environment(command), (stdin, stdout, stderr))
         output, words = stdout.content(), _words(stderr.end())
+        _pass_on(stderr.content())
     if code == 0:
         return output, words
     if code is None:
         message = f"ipam: {kind} did not answer within {_SECONDS:g} seconds and was killed"
         raise CniError(TRY_AGAIN_LATER, message, words)
     raise _its_error(kind, code, output, words)
+
+
+def _pass_on(stderr: bytes) -> None:
+    """What a delegated plugin has to say beside its answer is said (SPEC.md, section 4)."""
+    try:
+        while stderr:
+            stderr = stderr[write(2, stderr) :]
+    except OSError:  # nobody listens
+        pass
 
 
 class Scratch:

@@ -51,16 +51,21 @@ def delete(request: Request) -> None:
 
 
 def check(request: Request) -> None:
-    """CniError unless the attachment holds a lease."""
+    """CniError unless the attachment holds a lease, and one of each address of ours that prevResult gives it."""
     try:
         with _store(request, create=False) as store:
             held = store.held_by(_holder(request, store))
     except FileNotFoundError:
         held = []
-    if not held:
+    result = request.prev_result
+    given = [ip.cidr.address for ip in result.ips_of(request.ifname, request.netns)] if result else []
+    sets = range_sets(request)
+    lost = [address for address in given if address not in held and any(part.range_of(address) for part in sets)]
+    if lost or not held:
         raise CniError(
             CHECK_DIFFERS,
-            f"container {request.container_id} holds no lease for {request.ifname} of network {request.name}",
+            f"container {request.container_id} holds no lease of {lost[0] if lost else 'any address'} for "
+            f"{request.ifname} of network {request.name}",
             "Its address may be given to another container.",
         )
 

@@ -79,13 +79,14 @@ class Store:
     # Leases of one attachment
 
     def held_by(self, attachment: Attachment) -> list[Address]:
-        """The addresses of an attachment."""
+        """The addresses of an attachment; also those whose lease has lost the interface, as before CNI 0.7."""
         if self._leases is not None:
             known = self._leases.get(attachment, [])
         else:
             entry = self._index.get(attachment)
             known = entry.addresses if entry else []
-        return [address for address in known if self.holder(address) == attachment]
+        holders = attachment, (attachment[0], "")
+        return [address for address in known if self.holder(address) in holders]
 
     def reserve(self, index: int, address: Address, attachment: Attachment) -> bool:
         """Writes the lease of an address of range set number index, unless it is taken."""

@@ -379,10 +379,23 @@ class Route:
 
     dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
     the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
-    links it leads to (several for a multipath route); protocol: who made it (RTPROT_*).
+    links it leads to, several for a multipath route, whose gateways are then in gateways and not in gateway; protocol:
+    who made it (RTPROT_*).
     """
 
-    __slots__ = ("advmss", "dst", "gateway", "links", "mtu", "priority", "protocol", "scope", "table", "type")
+    __slots__ = (
+        "advmss",
+        "dst",
+        "gateway",
+        "gateways",
+        "links",
+        "mtu",
+        "priority",
+        "protocol",
+        "scope",
+        "table",
+        "type",
+    )
 
     def __init__(
         self,
@@ -400,6 +413,7 @@ class Route:
     ) -> None:
         self.dst = dst
         self.gateway = gateway
+        self.gateways = [gateway]
         self.links = links
         self.mtu = mtu
         self.advmss = advmss
@@ -417,20 +431,21 @@ class Route:
             return None
         found = attributes(body, _RTMSG.size)
         zero = bytes(4 if family == AF_INET else 16)
-        gateway = found.get(RTA_GATEWAY)
         metrics = attributes(found.get(RTA_METRICS, b""))
         links = [_number(found[RTA_OIF])] if RTA_OIF in found else []
         hops = found.get(RTA_MULTIPATH, b"")
+        gateways = [] if hops else [_gateway(found)]
         at = 0
         while len(hops) - at >= _RTNEXTHOP.size:
             hop_length, _, _, index = _RTNEXTHOP.unpack_from(hops, at)
             if hop_length < _RTNEXTHOP.size:
                 raise MalformedReply(f"a next hop says it has {hop_length} bytes")
             links.append(index)
+            gateways.append(_gateway(attributes(hops[at + _RTNEXTHOP.size : at + hop_length])))
             at += _align(hop_length)
-        return cls(
+        route = cls(
             _cidr(found.get(RTA_DST, zero), length),
-            None if gateway is None else _address(gateway),
+            gateways[0] if len(gateways) == 1 else None,
             links,
             mtu=_number(metrics.get(RTAX_MTU)),
             advmss=_number(metrics.get(RTAX_ADVMSS)),
@@ -440,9 +455,16 @@ class Route:
             type=type_,
             protocol=protocol,
         )
+        route.gateways = gateways
+        return route
 
     def __str__(self) -> str:
         return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
+
+
+def _gateway(found: dict[int, bytes]) -> Address | None:
+    packed = found.get(RTA_GATEWAY)
+    return None if packed is None else _address(packed)
 
 
 def new_route(route: Route, *, beside: bool = True) -> Message:

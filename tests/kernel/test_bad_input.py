@@ -128,9 +128,25 @@ def test_what_is_made_has_the_same_modes_whatever_the_umask(lan: Lan, umask: int
 def test_a_fifo_as_namespace_does_not_hang(lan: Lan, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    for command in ("ADD", "DEL"):
-        error = lan.macvlan.call(command, lan.host(command), lan.config(), CNI_NETNS=str(fifo)).error
-        assert error["code"] == 4
+    assert lan.macvlan.add(lan.host("pod"), lan.config(), CNI_NETNS=str(fifo)).error["code"] == 4
+
+
+@pytest.mark.parametrize("what", ["file", "fifo", "the host's own"])
+def test_del_gives_back_the_rest_where_the_path_leads_to_no_container_any_more(
+    lan: Lan, tmp_path: Path, what: str
+) -> None:
+    """As after a reboot, when files lie where namespaces were mounted, or when a pid is another process's."""
+    pod, config = lan.host("pod"), lan.config()
+    assert lan.macvlan.add(pod, config).status == 0
+    pod.remove()
+    path = tmp_path / what
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "file":
+        path.touch()
+    elsewhere = lan.node.netns if what == "the host's own" else str(path)
+    lan.macvlan.delete(pod, config, CNI_NETNS=elsewhere, CNI_IFNAME="eth0").succeeded()
+    assert (leases(lan.data_dir), links(lan.node), list((RECORDS / "attachments").iterdir())) == ({}, ["eth0"], [])
 
 
 def test_a_socket_as_namespace(lan: Lan, tmp_path: Path) -> None:
