@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-class _Spec:
-    """What _imp.create_builtin wants to know of a module."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 def _install(sys_module: ModuleType, imp_module: ModuleType) -> None:
     globals().update(sys=sys_module, _imp=imp_module)
 
@@ -32,8 +25,11 @@ def _find_and_load(name: str, import_: Callable[[str], ModuleType]) -> ModuleTyp
         import_(parent)
         if name in sys.modules:
             return sys.modules[name]
-    if _imp.is_builtin(name):
-        module = _imp.create_builtin(_Spec(name))  # type: ignore[arg-type]
+    is_builtin = _imp.is_builtin(name)
+    if is_builtin:
+        spec = type(sys)(name)  # all that is asked of it is a name
+        spec.__dict__["name"] = name
+        module = _imp.create_builtin(spec)  # type: ignore[arg-type]
     elif _imp.is_frozen(name):
         module = type(sys)(name)
     else:
@@ -42,7 +38,7 @@ def _find_and_load(name: str, import_: Callable[[str], ModuleType]) -> ModuleTyp
     module.__path__ = []
     sys.modules[name] = module
     try:
-        if _imp.is_builtin(name):
+        if is_builtin:
             _imp.exec_builtin(module)
         else:
             exec(_imp.get_frozen_object(name), module.__dict__)
@@ -56,7 +52,8 @@ def _find_and_load(name: str, import_: Callable[[str], ModuleType]) -> ModuleTyp
 
 def _handle_fromlist(module: ModuleType, names: Iterable[str], import_: Callable[[str], ModuleType]) -> ModuleType:
     """`from package import names`: those that are no attributes yet are modules."""
+    attributes = module.__dict__  # quicker than hasattr, and there are hundreds
     for name in names:
-        if not hasattr(module, name):
+        if name not in attributes:
             import_(f"{module.__name__}.{name}")
     return module

@@ -10,6 +10,7 @@
 #include <internal/pycore_gc.h>
 #include <internal/pycore_pylifecycle.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -142,6 +143,8 @@ int main(int argc, char **argv)
     const struct program *program = identify();
     if (!program)
         return fail("the launcher was renamed, or /proc is not mounted");
+    mallopt(M_TRIM_THRESHOLD, INT_MAX); /* a call ends before memory is worth giving back */
+    mallopt(M_TOP_PAD, 1 << 20);
     signal(SIGPIPE, SIG_IGN); /* as Python does: a closed stdout is an error, not the end */
     if (PyStatus_Exception(start_interpreter()))
         return fail("the interpreter did not start");

@@ -29,6 +29,7 @@ SMALL_INTS = range(-5, 257)  # those that the interpreter has (pycore_global_obj
 RESUME = opmap["RESUME"]
 # pycore_code.h: CO_FAST_*
 LOCAL, CELL, FREE = 0x20, 0x40, 0x80
+CO_OPTIMIZED = 1  # of functions, not of modules and classes (code.h)
 KINDS = {1: "Py_UCS1", 2: "Py_UCS2", 4: "Py_UCS4"}
 
 
@@ -39,6 +40,7 @@ class Objects:
         # Of each kind one big structure: the declarations of its members, and their values.
         self._members: dict[str, list[tuple[str, str]]] = {}
         self._known: dict[Any, str] = {}
+        self._tuples = "frozen_tuples"
         self._kept: list[object] = []  # so that no other object gets the identity of one
 
     def of(self, value: object) -> str:
@@ -103,7 +105,9 @@ class Objects:
             f".data = {{{_list([*map(ord, value), 0])}}}",
         ]
         return self._define(
-            "frozen_strings", f"struct {{{header} header; {KINDS[kind]} data[{len(value) + 1}];}}", fields
+            "frozen_strings",
+            f"struct {{{header} header; {KINDS[kind]} data[{len(value) + 1}];}}",
+            fields,
         )
 
     def _int(self, value: int) -> str:
@@ -128,10 +132,12 @@ class Objects:
         body = f"struct {{PyObject_VAR_HEAD PyObject *ob_item[{len(items) or 1}];}}"
         fields = f"VAR_HEAD(PyTuple_Type, {len(items)}), .ob_item = {{{', '.join(items) or 'NULL'}}}"
         return self._define(
-            "frozen_tuples", f"struct {{PyGC_Head gc; {body} object;}}", [f".object = {{{fields}}}"], ".object"
+            self._tuples, f"struct {{PyGC_Head gc; {body} object;}}", [f".object = {{{fields}}}"], ".object"
         )
 
     def _code(self, code: CodeType) -> str:
+        # The tuples of code that is run when its module is imported are written to, those of functions mostly read.
+        before, self._tuples = self._tuples, "frozen_inner_tuples" if code.co_flags & CO_OPTIMIZED else "frozen_tuples"
         names = [*code.co_varnames, *(name for name in code.co_cellvars if name not in code.co_varnames)]
         plain_cells = len(names) - len(code.co_varnames)
         kinds = [
@@ -167,6 +173,7 @@ class Objects:
         fields = [f"VAR_HEAD(PyCode_Type, {len(code.co_code) // 2})"]
         fields += [f".{name} = {self.of(value)}" for name, value in references.items()]
         fields += [f".{name} = {value}" for name, value in numbers.items()]
+        self._tuples = before
         fields += [".co_warmup = QUICKENING_INITIAL_WARMUP_VALUE", f".co_code_adaptive = {{{_list(code.co_code)}}}"]
         return self._define("frozen_code_objects", f"struct _PyCode_DEF({len(code.co_code)})", fields)
 
