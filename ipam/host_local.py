@@ -64,8 +64,8 @@ def check(request: Request) -> None:
     if lost or not held:
         raise CniError(
             CHECK_DIFFERS,
-            f"container {request.container_id} holds no lease of {lost[0] if lost else 'any address'} for "
-            f"{request.ifname} of network {request.name}",
+            f"container {request.container_id} holds no lease {f'of {lost[0]} ' if lost else ''}for {request.ifname} "
+            f"of network {request.name}",
             "Its address may be given to another container.",
         )
 

@@ -379,8 +379,8 @@ class Route:
 
     dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
     the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
-    links it leads to, several for a multipath route, whose gateways are then in gateways and not in gateway; protocol:
-    who made it (RTPROT_*).
+    links it leads to, several for a multipath route, whose gateways are then in gateways; protocol: who made it
+    (RTPROT_*).
     """
 
     __slots__ = (
@@ -434,7 +434,7 @@ class Route:
         metrics = attributes(found.get(RTA_METRICS, b""))
         links = [_number(found[RTA_OIF])] if RTA_OIF in found else []
         hops = found.get(RTA_MULTIPATH, b"")
-        gateways = [] if hops else [_gateway(found)]
+        gateways = [_gateway(found)] if links or not hops else []
         at = 0
         while len(hops) - at >= _RTNEXTHOP.size:
             hop_length, _, _, index = _RTNEXTHOP.unpack_from(hops, at)
@@ -445,7 +445,7 @@ class Route:
             at += _align(hop_length)
         route = cls(
             _cidr(found.get(RTA_DST, zero), length),
-            gateways[0] if len(gateways) == 1 else None,
+            _gateway(found),
             links,
             mtu=_number(metrics.get(RTAX_MTU)),
             advmss=_number(metrics.get(RTAX_ADVMSS)),

@@ -408,6 +408,7 @@ def test_a_route_reads_as_pyroute2_wrote_it(
     read = Route.decode(reply(datagram).body)
     assert read
     assert (read.dst, read.gateway, read.links) == (route.dst, route.gateway, route.links + hops)
+    assert read.gateways == [route.gateway] * len(read.links)
     assert (read.mtu, read.advmss, read.priority) == (route.mtu, route.advmss, route.priority)
     assert read.table == (short_table if route.table is None else route.table)
     assert (read.scope, read.type, read.protocol) == (route.scope or 0, kind, protocol)
