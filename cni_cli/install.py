@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from cni_cli.doctor import BIN_DIRECTORY
+from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
 
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
@@ -34,9 +35,7 @@ def add_to(commands: Any, kind: str) -> None:
         ("uninstall", uninstall, "remove them from there"),
     ):
         parser = commands.add_parser(name, help=about)
-        parser.add_argument(
-            "--bin-dir", default=os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY), metavar="DIRECTORY", help="%(default)s"
-        )
+        add_bin_directory(parser)
         if name == "install":
             parser.add_argument(
                 "--aliases",
@@ -60,7 +59,7 @@ def install(options: argparse.Namespace) -> int:
             print(f"{target / alias} is another plugin's and stays.", file=sys.stderr)
         else:
             _point(target / alias, name)
-    for old in target.glob(f"{BUILD}*"):
+    for old in _builds(target):
         if old.name not in (build, before):
             shutil.rmtree(old)
     print(f"installed in {target}")
@@ -75,7 +74,7 @@ def uninstall(options: argparse.Namespace) -> int:
     for name in (*ALIASES, *PROGRAMS):
         if (target / name).is_symlink() and not _is_anothers(target / name):
             (target / name).unlink()
-    for build in target.glob(f"{BUILD}*"):
+    for build in _builds(target):
         shutil.rmtree(build)
     print(f"removed from {target}")
     return 0
@@ -88,6 +87,11 @@ def _own_build() -> Path:
     if not all((directory / name).exists() for name in (*PROGRAMS, INTERNAL)):
         raise CommandError(f"{directory} is not a whole build", "Unpack the release, and call install from there.")
     return directory
+
+
+def _builds(target: Path) -> list[Path]:
+    """Those that install made: a release that somebody unpacked there has another name."""
+    return [path for path in target.glob(f"{BUILD}*") if re.fullmatch("[0-9a-f]{12}", path.name.removeprefix(BUILD))]
 
 
 def _current(target: Path) -> str:

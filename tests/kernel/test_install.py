@@ -107,9 +107,12 @@ def test_calls_during_upgrades_are_answered(lan: Lan, target: Path, builds: list
 def test_builds_of_long_ago_are_removed(target: Path, builds: list[Path]) -> None:
     install(builds[0], target)
     (target / "cni-py-0123456789ab").mkdir()
+    (target / "cni-py-0.1.0-linux-x86_64").mkdir()  # somebody unpacked a release there
     install(builds[1], target)
-    left = sorted(path.name for path in target.glob("cni-py-*"))
-    assert len(left) == 2 and "cni-py-0123456789ab" not in left
+    left = {path.name for path in target.glob("cni-py-*")}
+    assert len(left) == 3
+    assert "cni-py-0123456789ab" not in left
+    assert "cni-py-0.1.0-linux-x86_64" in left
 
 
 @pytest.fixture(scope="module")
