@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def _form(text: str) -> str:
     return text.lower().replace("_", "").replace("-", "")
 
 
+_MOST = 100  # a second's worth, and more than anybody reads
 _LONGEST = 120  # characters of a value, in an error that a person is to read
 
 
@@ -92,8 +94,9 @@ def violations(schema: str, document: object) -> list[str]:
 
 
 def problems(schema: str, document: object) -> list[Problem]:
-    """All that is wrong with a document."""
-    return [_problem(leaf) for error in validator(schema).iter_errors(document) for leaf in _leaves(error)]
+    """What is wrong with a document; of a thousand things, the first hundred found."""
+    leaves = (leaf for error in validator(schema).iter_errors(document) for leaf in _leaves(error))
+    return [_problem(leaf) for leaf in islice(leaves, _MOST)]
 
 
 def _leaves(error: ValidationError) -> list[ValidationError]:

@@ -357,3 +357,8 @@ def test_the_vlan_of_a_name_is_told_from_the_link_below(name: str, parts: tuple[
 )  # fmt: skip
 def test_a_parents_name_may_be_a_vlans_that_does_not_exist(name: str, accepted: bool) -> None:
     assert formats.is_parent_name(name) == accepted
+
+
+def test_of_ever_so_many_violations_a_hundred_are_told() -> None:
+    document = {"name": "lan", "runtimeConfig": {"ips": ["x"] * 100_000}}
+    assert len(violations("macvlan", document)) == 100
