@@ -53,8 +53,9 @@ class Objects:
             return "Py_True" if value else "Py_False"
         if isinstance(value, int) and value in SMALL_INTS:
             return f"(PyObject *)&_PyLong_SMALL_INTS[_PY_NSMALLNEGINTS + {value}]"
-        # By value, but for tuples, which may hold 1 and 1.0, and code, which is alike in two files: those by identity.
-        key = id(value) if isinstance(value, tuple | CodeType) else (type(value), value)
+        # By value (0.0 and -0.0 are two), but for tuples, which may hold 1 and 1.0, and code, which may be alike in two
+        # files: those by identity.
+        key = id(value) if isinstance(value, tuple | CodeType) else (type(value), repr(value))
         self._kept.append(value)
         if key not in self._known:
             define = {

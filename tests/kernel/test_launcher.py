@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import pytest
 
-from launcher import build, freeze
+from launcher import build, freeze, objects
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import LAUNCHERS, RECORDS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
 
@@ -87,6 +87,68 @@ def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Pa
 def copy_of_the_sources(directory: Path) -> None:
     for package in ("launcher", *freeze.PACKAGES):
         shutil.copytree(REPOSITORY / package, directory / package)
+
+
+# Every kind of constant, and of variable.
+SAMPLE = """
+import sys
+from posix import write
+
+CONSTANTS = (
+    None, True, False, ..., 0, -5, 256, -6, 257, 1 << 30, -(1 << 64) - 7, 3.5, -0.0, 1e300, (1, 1.0, True, (), ("x",)),
+    b"", b"\\0\\xff", "", "ascii", "\\xe9", "\\u2014", "\\U0001f600", "\\ud800", "a" * 300,
+)
+
+def arguments(a, /, b, *c, d=(1, "two"), **e):
+    inner = a
+    def closure(f):
+        nonlocal inner
+        try:
+            inner += f
+        except (TypeError, ValueError) as error:
+            return error, b, d
+        finally:
+            inner = None
+        yield from (x + inner for x in c if x)
+    return closure, [lambda: e]
+
+class Class:
+    __slots__ = ("x",)
+    def method(self):
+        return super().__init__, __class__
+
+def described(value):
+    if type(value) is tuple:
+        return tuple(map(described, value))
+    if not hasattr(value, "co_code"):
+        return type(value), value
+    names = [name for name in dir(value) if name.startswith("co_") and name not in ("co_lines", "co_positions")]
+    parts = {name: getattr(value, name) for name in names}
+    return {**parts, "co_consts": described(value.co_consts), "positions": list(value.co_positions())}
+
+text = ascii((described(CONSTANTS), described(sys._getframe().f_code))).encode()
+while text:
+    text = text[write(1, text):]
+sys.modules["posix"]._exit(0)
+"""
+
+
+def test_frozen_objects_are_what_the_compiler_made(tmp_path: Path) -> None:
+    copy_of_the_sources(tmp_path)
+    (tmp_path / "cni_macvlan_py/__main__.py").write_text(SAMPLE)
+    target = tmp_path / "cni-macvlan-py"
+    script = "from pathlib import Path; from launcher import build; build.compile_to(Path('cni-macvlan-py'), 'gcc')"
+    subprocess.run([PYTHON, "-c", script], cwd=tmp_path, check=True)
+    frozen = subprocess.run([target], capture_output=True, check=True).stdout
+    script = "from launcher import freeze; exec(freeze.modules()['cni_macvlan_py.__main__'].code())"
+    compiled = subprocess.run([PYTHON, "-c", script], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert len(compiled) > 5000
+    assert frozen == compiled
+
+
+def test_a_constant_that_cannot_be_frozen_is_an_error_of_the_build() -> None:
+    with pytest.raises(SystemExit, match="constants of type frozenset cannot be frozen"):
+        objects.Objects().of(compile("x in {1, 2}", "sample", "eval"))
 
 
 def test_without_a_compiler_the_plugins_are_pyinstallers_and_the_build_says_so(tmp_path: Path) -> None:
