@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ipam.index import Attachment
 
 
+RELEASE = "leases release"
+
+
 @dataclass(frozen=True)
 class Lease:
     """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's plugins gave it."""
@@ -40,32 +43,37 @@ class Lease:
 def add_to(commands: Any, kind: str) -> None:
     parser = commands.add_parser(
         "leases",
-        help="tell who has which address, or give one back",
+        help="tell who has which address",
         description="BOOT is this, an earlier one (whose leases are taken back when needed), or unknown: given by "
-        "another plugin. `release` gives one address back that nobody uses any more.",
+        "another plugin.",
     )
-    parser.add_argument(
-        "what", nargs="*", metavar="NETWORK", help="only of that network; or: leases release NETWORK ADDRESS"
-    )
-    add_directory(parser)
-    parser.add_argument("--data-dir", metavar="DIRECTORY", help="of leases (default: those of the networks)")
-    parser.add_argument("--force", action="store_true", help="release although the container may use it")
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help="only of that network")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
+    _add_directories(parser)
+    parser = commands.add_parser(
+        RELEASE,
+        help="give an address back that nobody uses any more",
+        description="Refused while the container is attached, or may be: where another plugin knows.",
+    )
+    parser.add_argument("network", metavar="NETWORK")
+    parser.add_argument("address", metavar="ADDRESS")
+    parser.add_argument("--force", action="store_true", help="although the container may use it")
+    parser.set_defaults(run=release)
+    _add_directories(parser)
+
+
+def _add_directories(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+    parser.add_argument("--data-dir", metavar="DIRECTORY", help="of leases (default: those of the networks)")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.what[:1] == ["release"]:
-        if len(options.what) != 3:
-            raise CommandError("release what?", "leases release NETWORK ADDRESS")
-        return release(options, *options.what[1:])
-    if len(options.what) > 1:
-        raise CommandError(f"one network, or all: {' '.join(options.what)}", "leases [NETWORK]")
     networks = networks_in(options.dir)
-    found = [lease for directory in _directories(options, networks) for lease in leases_in(directory, *options.what)]
-    if options.what and not found and options.what[0] not in [network.name for network in networks]:
+    found = [lease for directory in _directories(options, networks) for lease in leases_in(directory, options.network)]
+    if options.network is not None and not found and options.network not in [network.name for network in networks]:
         raise CommandError(
-            f"there is no network {options.what[0]}, and nobody has addresses of one", "`network ls` lists them."
+            f"there is no network {options.network}, and nobody has addresses of one", "`network ls` lists them."
         )
     if options.json:
         print(json.dumps([asdict(lease) for lease in found], indent=2))
@@ -75,8 +83,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def release(options: argparse.Namespace, network: str, text: str) -> int:
+def release(options: argparse.Namespace) -> int:
     """CommandError where nobody has the address, or somebody who is attached, or may be."""
+    network, text = options.network, options.address
     try:
         address = Address.parse(text)
     except ValueError:

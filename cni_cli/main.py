@@ -28,7 +28,9 @@ def main(program: str, kind: str, argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for module in (network, validate, doctor, leases, install):
         module.add_to(commands, kind)
-    options = parser.parse_args(argv)
+    # A command of two words, beside one that is the first of them.
+    joined = " ".join(argv[:2])
+    options = parser.parse_args([joined, *argv[2:]] if joined in commands.choices else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names and configurations need not be text
     try:

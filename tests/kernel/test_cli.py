@@ -298,7 +298,7 @@ def test_leases_of_others_and_of_nobody(node: Node) -> None:
         assert "cannot be a network's name" in node.refused("leases", "release", name, "10.1.0.9", *where)
     assert "there is no network other" in node.refused("leases", "other", *where)
     assert (
-        node.ok("leases", "release", "lan", "10.1.0.9", "--force", *where)
+        node.ok("leases", "release", "--force", "lan", "10.1.0.9", *where)
         == "released 10.1.0.9, which theirs eth0 had\n"
     )
     assert "fd00:1::2" in node.ok("leases", "release", "lan", "FD00:1:0::0002", "--force", *where)

@@ -276,12 +276,13 @@ def test_a_delegated_plugin_that_fails_gives_an_error_and_leaves_nothing(
 ) -> None:
     pod = lan.host("pod")
     script(fake, "bad", f"echo $CNI_COMMAND >>{fake}/calls; [ $CNI_COMMAND = DEL ] && exit 0\n{text}")
-    error = lan.macvlan.add(pod, lan.config(ipam={"type": "bad"}), CNI_PATH=str(fake)).error
-    assert (error["code"], words in error["msg"]) == (code, True), error
+    outcome = lan.macvlan.add(pod, lan.config(ipam={"type": "bad"}), CNI_PATH=str(fake))
+    error = outcome.document
+    assert (outcome.status, error["code"], words in error["msg"]) == (1, code, True), error
     assert links(pod) == []
     assert (fake / "calls").read_text().split() == ["ADD", "DEL"]
     if "oh dear" in text:
-        assert error["details"] == "oh dear"
+        assert (error["details"], outcome.stderr) == ("oh dear", "oh dear\n")
 
 
 def test_a_plugin_that_is_not_in_cni_path_is_named(lan: Lan, fake: Path) -> None:
