@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -116,14 +117,15 @@ def test_builds_of_long_ago_are_removed(target: Path, builds: list[Path]) -> Non
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The release that `make dist` made, unpacked."""
     [archive] = (REPOSITORY / "dist").glob("*.tar.gz")
     digest, name = Path(f"{archive}.sha256").read_text().split()
     assert (digest, name) == (sha256(archive.read_bytes()).hexdigest(), archive.name)
     directory = tmp_path_factory.mktemp("release")
     subprocess.run(["tar", "-xzf", archive, "-C", directory], check=True)
-    return directory / archive.name.removesuffix(".tar.gz")
+    yield directory / archive.name.removesuffix(".tar.gz")
+    shutil.rmtree(directory)
 
 
 def test_a_release_works_from_where_it_is_unpacked_and_installed(lan: Lan, release: Path, target: Path) -> None:
