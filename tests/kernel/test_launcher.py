@@ -438,7 +438,7 @@ PLACES = [
     "cni_core.link.refuse_existing",
     "ipam.host_local.range_sets",
     "ipam.store.Store.held_by",
-    "ipam.store.Store.set_last",
+    "ipam.store.Store._set_last",
     "ipam.host_local._ip",
     "cni_core.link.create",
     "cni_core.link.mark_and_raise",
