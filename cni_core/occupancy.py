@@ -43,8 +43,8 @@ def join(request: Request, kind: LinkKind, host: Rtnl, sandbox: Sandbox, inside:
         except BaseException:
             _remove_orphan(request, registry)
             raise
-        use, recorded = kind.use(request.config), registry.use(key)
         try:
+            use, recorded = kind.use(request.config), registry.use(key)
             if recorded != use and (recorded or kind.SWITCHES_OTHERS):
                 from cni_core.children import Probe  # not for a call to pay for that need not ask
 
