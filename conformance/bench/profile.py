@@ -28,13 +28,14 @@ WIDTH = 60  # of the bars
 # What begins with a system call and goes on until the next that is listed.
 BEGINNINGS = (
     (r"execve\(", "exec, C library"),
-    (r"rt_sigaction\(SIGPIPE", "interpreter"),
+    (r"rt_sigaction\(SIGPIPE, \{sa_handler=SIG_IGN", "interpreter"),
+    (r"rt_sigaction\(SIGHUP, NULL", "signals"),
     (r"sysinfo\(", "imports of every call"),
     (r"umask\(", "standard input"),
     (r'read\(0, "", ', "imports of attachments, parse, validate"),
     (r'openat\(AT_FDCWD, "/run/netns/', "namespace, netlink sockets"),
     (r"sendto\(", "netlink: "),
-    (r"mkdir\(|openat\(AT_FDCWD, \"{data_dir}", "lock and lease"),
+    (r"openat\(AT_FDCWD, \"(/run/cni-vlan|{data_dir})", "lock and lease"),
     (r'openat\(AT_FDCWD, "/proc/thread-self/ns/net"', "into the namespace, sysctls"),
     (r"write\(1,", "print"),
     (r"exit_group\(", "exit"),
