@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     Commands = Callable[[str, list[str]], int]
 
 
-_MOST_TOLD = 100  # of a configuration's violations: there may be as many as it has bytes
-
 USAGE = """\
 This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
 and a network configuration on standard input (https://www.cni.dev/docs/spec/).
@@ -138,11 +136,11 @@ def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -
 
 
 def _explained(schema: str, config: dict[str, Any]) -> CniError:
-    from cni_core.schema.explain import violations  # jsonschema: only where a configuration was rejected
+    from cni_core.schema.explain import MOST, violations  # jsonschema: only where a configuration was rejected
 
     found = violations(schema, config)
-    others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return CniError(INVALID_CONFIG, f"invalid configuration: {found[0]}{others}", "; ".join(found[:_MOST_TOLD]))
+    others = f" (and {'at least ' * (len(found) == MOST)}{len(found) - 1} more)" if len(found) > 1 else ""
+    return CniError(INVALID_CONFIG, f"invalid configuration: {found[0]}{others}", "; ".join(found))
 
 
 def _environment(environ: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -49,7 +49,7 @@ def _form(text: str) -> str:
     return text.lower().replace("_", "").replace("-", "")
 
 
-_MOST = 100  # a second's worth, and more than anybody reads
+MOST = 100  # a second's worth, and more than anybody reads
 _LONGEST = 120  # characters of a value, in an error that a person is to read
 
 
@@ -96,7 +96,7 @@ def violations(schema: str, document: object) -> list[str]:
 def problems(schema: str, document: object) -> list[Problem]:
     """What is wrong with a document; of a thousand things, the first hundred found."""
     leaves = (leaf for error in validator(schema).iter_errors(document) for leaf in _leaves(error))
-    return [_problem(leaf) for leaf in islice(leaves, _MOST)]
+    return [_problem(leaf) for leaf in islice(leaves, MOST)]
 
 
 def _leaves(error: ValidationError) -> list[ValidationError]:
