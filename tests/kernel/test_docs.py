@@ -20,6 +20,7 @@ import pytest
 from conformance.lab.topology import BUSYBOX, Host, Topology
 from tests.kernel.busybox import busybox_root
 from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, Plugin, links
+from tests.kernel.podman import CONFINED, environment
 
 NET_D, NETWORKS, BIN = Path("/etc/cni/net.d"), Path("/var/lib/cni/networks"), Path("/opt/cni/bin")
 DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
@@ -30,22 +31,8 @@ PROGRAMS = {
     "make": f'[ "$1" != install ] || exec /usr/bin/make -C {REPOSITORY} "$@"\ngrep "^$1:" {REPOSITORY}/Makefile',
     "cnitool": f'CNI_PATH={BIN} exec {CNITOOL} "$@"',
     "ping": f'exec {BUSYBOX} ping "$@"',
-    # User-Mode Linux has no seccomp.
-    "podman": 'case $1 in run) shift; set -- run --security-opt seccomp=unconfined --cap-add NET_RAW "$@" ;; esac\n'
-    'exec /usr/bin/podman "$@"',
+    "podman": f'case $1 in run) shift; set -- run {" ".join(CONFINED)} "$@" ;; esac\nexec /usr/bin/podman "$@"',
 }
-CONTAINERS_CONF = """
-[containers]
-cgroups = "disabled"
-cgroupns = "host"
-{documented}
-network_config_dir = "/etc/cni/net.d"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-runtime = "crun"
-"""
-STORAGE_CONF = '[storage]\ndriver = "vfs"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
 
 
 class Session:
@@ -130,14 +117,8 @@ def of_kubernetes(session: Session) -> None:
 
 def of_podman(session: Session) -> None:
     [documented] = [block for info, block in blocks(REPOSITORY / "docs/podman.md") if info == "toml"]
-    directory = session.directory
-    (directory / "containers.conf").write_text(CONTAINERS_CONF.format(documented=documented))
-    (directory / "storage.conf").write_text(STORAGE_CONF.format(directory=directory))
-    session.environment |= {
-        "CONTAINERS_CONF": str(directory / "containers.conf"),
-        "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
-    }
-    root = busybox_root(directory / "root")
+    session.environment |= environment(session.directory, documented + f'network_config_dir = "{NET_D}"')
+    root = busybox_root(session.directory / "root")
     session.sh(f"tar -C {root} -c . | podman import - docker.io/library/busybox:latest")
 
 

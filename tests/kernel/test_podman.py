@@ -14,23 +14,15 @@ import pytest
 from tests.kernel.busybox import busybox_root
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import OURS, RECORDS, leases, links
+from tests.kernel.podman import CONFINED, environment
 
 NETWORKS = Path("/var/lib/cni/networks")  # a lab's own; podman's conflists name no data directory
-# User-Mode Linux has neither seccomp nor, for the lab, control groups.
-CONTAINERS_CONF = """
-[containers]
-cgroups = "disabled"
-cgroupns = "host"
+NETWORK = """
 [network]
 network_backend = "cni"
 cni_plugin_dirs = ["{plugins}"]
 network_config_dir = "{directory}/net.d"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-runtime = "crun"
 """
-STORAGE_CONF = '[storage]\ndriver = "vfs"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
 
 
 class Podman:
@@ -41,14 +33,8 @@ class Podman:
         self.directory = directory
         self.net_d = directory / "net.d"
         self.net_d.mkdir(parents=True)
-        (directory / "containers.conf").write_text(CONTAINERS_CONF.format(plugins=OURS, directory=directory))
-        (directory / "storage.conf").write_text(STORAGE_CONF.format(directory=directory))
-        self.environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(directory),
-            "CONTAINERS_CONF": str(directory / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
-        }
+        network = NETWORK.format(plugins=OURS, directory=directory)
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment(directory, network)}
 
     def __call__(self, *arguments: str) -> str:
         """What `podman ARGUMENTS` prints."""
@@ -61,8 +47,7 @@ class Podman:
     def run(self, name: str, *options: str) -> None:
         """A container of busybox that sleeps."""
         root = busybox_root(self.directory / f"root-{name}")
-        confined = ("--security-opt", "seccomp=unconfined", "--cap-add", "NET_RAW")
-        self("run", "-d", "--name", name, *confined, *options, "--rootfs", str(root), "/bin/sleep", "1000")
+        self("run", "-d", "--name", name, *CONFINED, *options, "--rootfs", str(root), "/bin/sleep", "1000")
 
     def ping(self, name: str, address: str) -> None:
         self("exec", name, "ping", "-c", "1", "-W", "5", address)
