@@ -42,7 +42,6 @@ class Store:
             raise
         self._lock = -1
         self._last: dict[int, str | None] = {}
-        self._is_indexed = True  # False while there may be a lease that the index does not know
         self._is_noted = True  # False since leases changed
         self._leases: dict[Attachment, list[Address]] | None = None  # as read, where the index cannot be written
 
@@ -59,9 +58,10 @@ class Store:
                 raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         try:
-            if self._is_indexed and not self._is_noted and self._leases is None:
+            # After a failure the index may lack something, or have too much: the next call makes it anew.
+            if kind is None and not self._is_noted and self._leases is None:
                 self._index.note(self._signature())
         finally:
             self._close()
@@ -92,18 +92,14 @@ class Store:
         """Writes the lease of an address of range set number index, unless it is taken."""
         if self._files.has(str(address)):
             return False
-        self._is_indexed = False
         # Before the lease: by this the next call knows, should this one be killed, that the index lacks something.
         self._set_last(index, address)
-        if self._files.create(str(address), "\r\n".join(attachment)):
-            return True
-        self._is_indexed = True
-        return False
+        return self._files.create(str(address), "\r\n".join(attachment))
 
     def hold(self, attachment: Attachment, addresses: list[Address]) -> None:
         """Notes all that an attachment holds, as of this boot: to be said after each reserve and release."""
         self._index.set(attachment, Entry(self._index.boot, addresses))
-        self._is_indexed, self._is_noted = True, False
+        self._is_noted = False
 
     def release(self, address: Address) -> None:
         self._files.remove(str(address))

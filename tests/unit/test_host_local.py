@@ -472,6 +472,24 @@ def test_where_the_disk_has_no_room_for_the_index_leases_are_given_back_all_the_
     assert leases.held() == {}
 
 
+def test_an_entry_of_the_index_that_could_not_be_removed_goes_with_the_next_del(
+    leases: Leases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases.add("c1")
+    real = Directory.remove
+
+    def refusing(directory: Directory, name: str) -> None:
+        if ":" in name and "." not in name:
+            raise CniError(errors.DATA_DIRECTORY, "No space left on device")
+        real(directory, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Directory, "remove", refusing)
+        refused(errors.DATA_DIRECTORY, leases.delete, "c1")
+    leases.delete("c1")
+    assert [path.name for path in (tmp_path / ".attachments" / "net1").iterdir()] == ["state"]
+
+
 # What somebody planted
 
 PLANTED = ["10.1.0.2", "last_reserved_ip.0", "lock", ".new"]
