@@ -91,12 +91,15 @@ conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)
 	@scripts/need test
 	@$(VENV)/bin/python -m conformance --plugins $(PLUGINS) $(OPTIONS)
 
-# Hours: every fault at every point of every call, and storms of 200 attachments.
+HOSTILE := HYPOTHESIS_PROFILE=soak $(LAB) --timeout 3600 -- $(VENV)/bin/pytest -v --hypothesis-show-statistics \
+	tests/unit/test_hostile.py tests/kernel/test_hostile.py
+
+# Hours: every fault at every point of every call, storms of 200 attachments, and an hour of hostile input.
 soak: build $(VENV)/dev
 	@scripts/need test
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.faults dist/cni
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.storm dist/cni --rounds 10
-	HYPOTHESIS_PROFILE=soak $(LAB) --timeout 36000 -- $(VENV)/bin/pytest tests/unit/test_hostile.py tests/kernel/test_hostile.py
+	while ((SECONDS < 3600)); do $(HOSTILE) || exit; done
 
 # The plugins as they are where there is no compiler.
 $(SECOND_TIER): $(BUILT)

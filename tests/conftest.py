@@ -13,8 +13,8 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
 
-# An hour and more, for `make soak`.
-settings.register_profile("soak", settings.get_profile("local"), max_examples=100_000)
+# A quarter of an hour and a verdict, again and again, for `make soak`.
+settings.register_profile("soak", settings.get_profile("local"), max_examples=4000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "local"))
 
 # A shell starts what it leaves in the background with SIGINT ignored, which programs under test would inherit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -17,6 +18,36 @@ json_values: SearchStrategy[Any] = st.recursive(
     json_scalars,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
     max_leaves=20,
+)
+
+# What a delegated plugin may write: results, nearly results, and anything.
+_addresses = st.fixed_dictionaries(
+    {"address": st.sampled_from(["10.1.0.2/24", "10.1.0.3/32", "fd00:1::2/64", "0.0.0.0/0", "10.1.0.1/24"])},
+    optional={
+        "gateway": st.sampled_from(["10.1.0.1", "10.2.0.1", "fd00:1::1", "0.0.0.0"]),
+        "interface": st.integers(0, 2),
+    },
+)
+_routes = st.fixed_dictionaries(
+    {"dst": st.sampled_from(["0.0.0.0/0", "::/0", "10.1.0.0/24", "10.2.3.4/8"])},
+    optional={"gw": st.sampled_from(["10.1.0.1", "fd00:1::1", "::"]), "mtu": st.integers(0, 1 << 32)},
+)
+_good = st.fixed_dictionaries(
+    {"ips": st.lists(_addresses, min_size=1, max_size=3)}, optional={"routes": st.lists(_routes, max_size=3)}
+)
+_bad = st.fixed_dictionaries(
+    {},
+    optional={
+        "cniVersion": st.sampled_from(["0.2.0", "1.0.0", "1.1.0", "9.9.9", ""]) | json_values,
+        "ips": st.lists(_addresses | st.fixed_dictionaries({"address": json_values}), max_size=3) | json_values,
+        "ip4": st.fixed_dictionaries({"ip": st.just("10.1.0.2/24")}, optional={"routes": json_values}) | json_values,
+        "routes": st.lists(_routes | st.fixed_dictionaries({"dst": json_values}), max_size=3) | json_values,
+        "interfaces": json_values,
+        "dns": json_values,
+    },
+)
+outputs: SearchStrategy[bytes] = (_good | _bad).map(lambda document: json.dumps(document).encode()) | st.binary(
+    max_size=60
 )
 
 ipv4: SearchStrategy[IPv4Address] = st.integers(0, 2**32 - 1).map(IPv4Address)
