@@ -53,7 +53,20 @@ if TYPE_CHECKING:
     # What a person calls: of the program's name and its arguments; the exit status.
     Commands = Callable[[str, list[str]], int]
 
+try:
+    from _launcher import readable
+except ImportError:  # the second tier, for which this import is not too slow
 
+    def readable(fd: int, milliseconds: int, /) -> bool:
+        """Whether within that time there is something to be read, or the end. OSError."""
+        from select import POLLIN, poll
+
+        poller = poll()
+        poller.register(fd, POLLIN)
+        return bool(poller.poll(milliseconds))
+
+
+_STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
 This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
 and a network configuration on standard input (https://www.cni.dev/docs/spec/).
@@ -173,8 +186,8 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
     """The exit status."""
     try:
         stdin = _read_all(0)
-    except OSError as error:
-        return _told(_failure(CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}"), b""))
+    except CniError as error:
+        return _told(_failure(error, b""))
     try:
         answer = call(process_environ, stdin, plugin)
         status = _told(answer)
@@ -203,15 +216,21 @@ def _told(answer: tuple[int, bytes]) -> int:
 
 
 def _read_all(fd: int) -> bytes:
-    """Everything to be read, or a little more than the longest configuration that is accepted."""
+    """Everything to be read, or a little more than the longest configuration that is accepted. CniError."""
     parts: list[bytes] = []
     size = 0
-    while size <= MAX_BYTES:
-        part = read(fd, 1 << 16)
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
+    try:
+        while size <= MAX_BYTES:
+            if not readable(fd, _STDIN_SECONDS * 1000):
+                message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"
+                raise CniError(TRY_AGAIN_LATER, message)
+            part = read(fd, 1 << 16)
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+    except OSError as error:
+        raise CniError(IO_FAILURE, f"could not read standard input: {strerror(error)}") from None
     return b"".join(parts)
 
 

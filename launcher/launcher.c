@@ -11,6 +11,7 @@
 #include <internal/pycore_pylifecycle.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -74,7 +75,20 @@ static PyObject *launcher_setns(PyObject *module, PyObject *descriptor)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {{"setns", launcher_setns, METH_O, NULL}, {0}};
+static PyObject *launcher_readable(PyObject *module, PyObject *args)
+{
+    struct pollfd descriptor = {.events = POLLIN};
+    int milliseconds, ready;
+    if (!PyArg_ParseTuple(args, "ii", &descriptor.fd, &milliseconds))
+        return NULL;
+    do /* a process that was stopped waits anew */
+        ready = poll(&descriptor, 1, milliseconds);
+    while (ready < 0 && errno == EINTR);
+    return ready < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyBool_FromLong(ready);
+}
+
+static PyMethodDef functions[] = {
+    {"setns", launcher_setns, METH_O, NULL}, {"readable", launcher_readable, METH_VARARGS, NULL}, {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launcher", .m_methods = functions};
 
 static PyObject *initialise_launcher(void)

@@ -323,6 +323,24 @@ def test_a_signal_while_an_add_is_undone_does_not_hinder_that(directory: Path, l
     assert (links(pod), links(lan.node), list((RECORDS / "attachments").iterdir())) == ([], ["eth0"], [])
 
 
+def test_a_stdin_that_is_never_closed_ends_the_call() -> None:
+    processes = [
+        subprocess.Popen([directory / "macvlan"], env=VERSION, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for directory in (LAUNCHERS, SECOND_TIER)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"{")
+        process.stdin.flush()
+    time.sleep(25)  # a slow runtime
+    for process in processes:
+        assert process.poll() is None
+        assert process.stdout
+        error = json.loads(process.stdout.read())
+        message = "standard input was neither written to nor closed for 30 seconds"
+        assert (process.wait(10), error["code"], error["msg"]) == (1, 11, message)
+
+
 def wait_until_it_has_read(pipe: IO[bytes]) -> None:
     unread = bytearray(4)
     while fcntl.ioctl(pipe, termios.FIONREAD, unread) or any(unread):
