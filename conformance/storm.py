@@ -32,6 +32,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "vlan52": {"type": "ipvlan", "master": "eth0", "vlan": 52},
     "l3": {"type": "ipvlan", "mode": "l3", "master": "eth1"},
 }
+DUAL_STACK = ("lan", "vlan51")
 
 
 class Wrong(Exception):
@@ -54,8 +55,11 @@ class Storm:
         self.calls = Counter[str]()
 
     def config(self, network: str) -> dict[str, Any]:
-        subnet = f"10.{list(NETWORKS).index(network)}.0.0/22"
-        ipam = {"type": "host-local", "dataDir": self.data_dir, "ranges": [[{"subnet": subnet}]]}
+        number = list(NETWORKS).index(network)
+        ranges = [[{"subnet": f"10.{number}.0.0/22"}]]
+        if network in DUAL_STACK:
+            ranges.append([{"subnet": f"fd00:{number}::/64"}])
+        ipam = {"type": "host-local", "dataDir": self.data_dir, "ranges": ranges}
         return {"cniVersion": "1.1.0", "name": network, "ipam": ipam, **NETWORKS[network]}
 
     def rage(self) -> None:
