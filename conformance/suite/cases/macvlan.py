@@ -17,76 +17,6 @@ def mode(world: World, mode: str) -> None:
     equal("kind and mode", (pod.link.kind, pod.mode), ("macvlan", mode))
 
 
-@reference(f"{DOC}: mode, defaults to bridge")
-def mode_by_default(world: World) -> None:
-    """Without mode a link is of mode bridge."""
-    equal("mode", world.pod("macvlan").added().mode, "bridge")
-
-
-@reference(f"{DOC}: mode")
-def an_unknown_mode(world: World) -> None:
-    """An unknown mode is an error, and nothing is made."""
-    pod = world.pod("macvlan", mode="bridged")
-    pod.add().error()
-    expect(not pod.has_link and not world.leases(), "a link or lease was left")
-
-
-@reference(f"{DOC}: master")
-def parent(world: World) -> None:
-    """The link's parent is the master of the configuration."""
-    equal("parent", world.pod("macvlan").added().link.parent, kernel.index(world.node, "eth0"))
-
-
-@reference(f"{DOC}: master defaults to the default route's interface")
-def parent_by_default(world: World) -> None:
-    """Without master the parent is the link of the default route."""
-    world.node.address("eth0", "10.1.0.250/24")
-    world.node.ip("route add default via 10.1.0.1")
-    link = world.pod("macvlan", master=None).added().link
-    equal("parent", link.parent, kernel.index(world.node, "eth0"))
-
-
-@reference(f"{DOC}: master defaults to the default route's interface")
-def no_parent_by_default(world: World) -> None:
-    """Without master and without a default route ADD is an error."""
-    world.pod("macvlan", master=None).add().error()
-
-
-@reference(f"{DOC}: master")
-def an_absent_parent(world: World) -> None:
-    """A master that does not exist is an error."""
-    pod = world.pod("macvlan", master="nowhere")
-    pod.add().error()
-    equal("leases", world.leases(), {})
-
-
-@reference(f"{DOC}: mtu")
-def mtu(world: World) -> None:
-    """The link has the MTU that the configuration asks for."""
-    equal("MTU", world.pod("macvlan", mtu=1300).added().link.mtu, 1300)
-
-
-@reference(f"{DOC}: mtu defaults to the kernel's")
-def mtu_by_default(world: World) -> None:
-    """Without mtu the link has its parent's, whatever that is."""
-    world.node.ip("link set eth0 mtu 1400")
-    equal("MTU", world.pod("macvlan").added().link.mtu, 1400)
-
-
-@reference(f"{DOC}: mtu must not exceed the master's")
-def a_greater_mtu(world: World) -> None:
-    """An mtu above the parent's is an error, and nothing is left."""
-    pod = world.pod("macvlan", mtu=9000)
-    pod.add().error()
-    expect(not pod.has_link and not world.leases(), "a link or lease was left")
-
-
-@reference(f"{DOC}: mtu")
-def a_negative_mtu(world: World) -> None:
-    """A negative mtu is an error."""
-    world.pod("macvlan", mtu=-1).add().error()
-
-
 @reference(f"{DOC}: mac")
 def mac_of_the_configuration(world: World) -> None:
     """The link has the mac of the configuration."""
@@ -120,28 +50,6 @@ def bcqueuelen(world: World) -> None:
     equal("bcqueuelen", kernel.info_data(pod.container, "eth0").get("bcqueuelen"), 200)
 
 
-@reference(f"{DOC}: ipam is optional")
-def a_bare_link(world: World) -> None:
-    """A network without ipam gives a link that is up and has no address."""
-    pod = world.pod("macvlan", ipam=None).added()
-    expect(pod.link.up, "the link is down")
-    equal("ips of the result and addresses of the link", (pod.result.get("ips", []), pod.addresses), ([], []))
-    pod.delete().nothing()
-    expect(not pod.has_link, "the link is still there after DEL")
-
-
-@reference(f"{DOC}: containers of a network in mode bridge", each=("10.1.0.0/24", "fd00:1::/64"))
-def containers_talk(world: World, subnet: str) -> None:
-    """Two containers of one network in {0} reach each other, and a host beyond the parent, when ADD returns."""
-    one, other = (world.pod("macvlan", ipam=world.ipam(subnet)) for _ in range(2))
-    beyond = world.beyond
-    one.added()
-    other.added()
-    one.reaches(other.address)
-    one.reaches("fd00:1::1" if ":" in subnet else "10.1.0.1")
-    expect(beyond.ping(other.address), "the host beyond the parent does not reach the container")
-
-
 @reference(f"{DOC}: mode private")
 def private_containers_do_not_talk(world: World) -> None:
     """In mode private containers of a parent do not reach each other, but do reach a host beyond."""
@@ -168,55 +76,6 @@ def passthru_is_alone(world: World, which: str) -> None:
     first.added()
     second.add().error()
     equal("leases", list(world.leases()), [first.address])
-
-
-@reference(f"{DOC}: several networks on one master")
-def two_networks_on_one_parent(world: World) -> None:
-    """Two networks share a parent."""
-    one = world.pod("macvlan").added()
-    other = world.pod("macvlan", name="second", ipam=world.ipam("10.2.0.0/24")).added()
-    equal("parents", other.link.parent, one.link.parent)
-
-
-@reference("plugins macvlan_linux.go: a temporary name on the host")
-def the_hosts_names_do_not_matter(world: World) -> None:
-    """A container's interface may have a name that a link of the host has."""
-    world.node.ip("link add net9 type dummy")
-    pod = world.pod("macvlan", ifname="net9").added()
-    expect(pod.has_link, "the container has no net9")
-    pod.delete().nothing()
-    expect("net9" in kernel.links(world.node), "the host's own net9 is gone")
-
-
-@reference("plugins macvlan_linux.go: rename fails")
-def an_interface_that_is_there(world: World) -> None:
-    """ADD does not replace an interface that the container has: an error, and it stays as it was."""
-    pod = world.pod("macvlan")
-    pod.container.ip("link add eth0 type dummy")
-    pod.add().error()
-    equal("kind of eth0", pod.link.kind, "dummy")
-    equal("leases", world.leases(), {})
-    equal("links on the host", list(kernel.links(world.node)), ["eth0"])
-
-
-@reference("plugins: a failed ADD cleans up")
-def a_failed_ipam_leaves_no_link(world: World) -> None:
-    """When no address can be had, neither the container nor the host has a link left."""
-    world.pod("macvlan", ipam=world.ipam("10.1.0.0/30")).added()
-    pod = world.pod("macvlan", ipam=world.ipam("10.1.0.0/30"))
-    pod.add().error()
-    expect(not pod.has_link, "the container has a link")
-    equal("links on the host", list(kernel.links(world.node)), ["eth0"])
-
-
-@reference("plugins: a failed ADD cleans up")
-def a_failed_route_leaves_nothing(world: World) -> None:
-    """When a route cannot be set, neither link nor lease is left."""
-    routes = [{"dst": "10.9.0.0/16", "gw": "192.0.2.1"}]
-    pod = world.pod("macvlan", ipam=world.ipam(routes=routes))
-    pod.add().error()
-    expect(not pod.has_link, "the container has a link")
-    equal("leases", world.leases(), {})
 
 
 @reference("plugins issue 571: addresses are usable when ADD returns")
