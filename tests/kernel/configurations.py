@@ -82,10 +82,10 @@ def changed(draw: st.DrawFn, document: Any, name: str = "") -> Any:
     if isinstance(document, dict) and "dataDir" in document and draw(st.integers(0, 9)) == 0:
         return document | {draw(st.sampled_from(["dataDir", "resolvConf"])): draw(st.sampled_from(PATHS))}
     members = sorted(document.keys() - {"dataDir"}) if isinstance(document, dict) else []
-    if members and draw(st.integers(0, 3)) > 1:
+    if members and draw(st.integers(0, 3)) > 0:
         member = draw(st.sampled_from(members))
         return document | {member: draw(changed(document[member], member))}
-    if isinstance(document, list) and document and draw(st.booleans()):
+    if isinstance(document, list) and document and draw(st.integers(0, 3)) > 0:
         at = draw(st.integers(0, len(document) - 1))
         return [*document[:at], draw(changed(document[at])), *document[at + 1 :]]
     if isinstance(document, dict):
