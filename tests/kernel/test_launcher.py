@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -324,21 +325,24 @@ def test_a_signal_while_an_add_is_undone_does_not_hinder_that(directory: Path, l
 
 
 def test_a_stdin_that_is_never_closed_ends_the_call() -> None:
-    processes = [
-        subprocess.Popen([directory / "macvlan"], env=VERSION, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for directory in (LAUNCHERS, SECOND_TIER)
-    ]
-    for process in processes:
-        assert process.stdin
-        process.stdin.write(b"{")
-        process.stdin.flush()
-    time.sleep(25)  # a slow runtime
-    for process in processes:
-        assert process.poll() is None
-        assert process.stdout
-        error = json.loads(process.stdout.read())
-        message = "standard input was neither written to nor closed for 30 seconds"
-        assert (process.wait(10), error["code"], error["msg"]) == (1, 11, message)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen([directory / "macvlan"], env=VERSION, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            for directory in (LAUNCHERS, SECOND_TIER)
+        ]
+        for process in processes:
+            assert process.stdin
+            process.stdin.write(b"{")
+            process.stdin.flush()
+        time.sleep(25)  # a slow runtime
+        assert [process.poll() for process in processes] == [None, None]
+        for process in processes:
+            assert process.stdout
+            error = json.loads(process.stdout.read())
+            message = "standard input was neither written to nor closed for 30 seconds"
+            assert (process.wait(10), error["code"], error["msg"]) == (1, 11, message)
 
 
 def wait_until_it_has_read(pipe: IO[bytes]) -> None:
