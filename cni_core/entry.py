@@ -53,18 +53,6 @@ if TYPE_CHECKING:
     # What a person calls: of the program's name and its arguments; the exit status.
     Commands = Callable[[str, list[str]], int]
 
-try:
-    from _launcher import readable
-except ImportError:  # the second tier, for which this import is not too slow
-
-    def readable(fd: int, milliseconds: int, /) -> bool:
-        """Whether within that time there is something to be read, or the end. OSError."""
-        from select import POLLIN, poll
-
-        poller = poll()
-        poller.register(fd, POLLIN)
-        return bool(poller.poll(milliseconds))
-
 
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
@@ -221,7 +209,7 @@ def _read_all(fd: int) -> bytes:
     size = 0
     try:
         while size <= MAX_BYTES:
-            if not readable(fd, _STDIN_SECONDS * 1000):
+            if not second_tier.readable(fd, _STDIN_SECONDS * 1000):
                 message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"
                 raise CniError(TRY_AGAIN_LATER, message)
             part = read(fd, 1 << 16)

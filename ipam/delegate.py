@@ -23,7 +23,6 @@ from posix import (
     waitpid,
     write,
 )
-from select import select
 
 from cni_core.config import LATEST, SUPPORTED, without_nulls
 from cni_core.errors import (
@@ -37,6 +36,7 @@ from cni_core.errors import (
 )
 from cni_core.result import Result
 from cni_core.schema.validators import result as is_result
+from cni_core.second_tier import readable
 from cni_core.strictjson import MAX_BYTES, JsonError, dumps, loads
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from cni_core.request import Request
 
 _SECONDS = 60.0  # more than a DHCP server needs
-_LOOK_SECONDS = 0.05  # between looks at how much it has written
+_LOOK_MILLISECONDS = 50  # between looks at how much it has written
 _MOST_WRITTEN = 64 * MAX_BYTES  # it is kept in memory
 _HIGHEST_CODE = 0xFFFFFFFF  # that every runtime can read
 _REGULAR, _KIND = 0o100000, 0o170000  # S_IFREG, S_IFMT: linux/stat.h
@@ -218,8 +218,8 @@ def _ended(pid: int, executable: str, standard: Sequence[Scratch]) -> bool:
     """Waits for its end; False where it takes too long. CniError where it writes without an end."""
     pidfd = pidfd_open(pid)
     try:
-        for _ in range(round(_SECONDS / _LOOK_SECONDS)):
-            if select([pidfd], [], [], _LOOK_SECONDS)[0]:
+        for _ in range(round(_SECONDS * 1000 / _LOOK_MILLISECONDS)):
+            if readable(pidfd, _LOOK_MILLISECONDS):
                 return True
             if any(scratch.size > _MOST_WRITTEN for scratch in standard):
                 raise CniError(DELEGATE_FAILED, f"ipam: {executable} wrote without an end and was killed")

@@ -81,10 +81,12 @@ static PyObject *launcher_readable(PyObject *module, PyObject *args)
     int milliseconds, ready;
     if (!PyArg_ParseTuple(args, "ii", &descriptor.fd, &milliseconds))
         return NULL;
-    do /* a process that was stopped waits anew */
+    do
         ready = poll(&descriptor, 1, milliseconds);
-    while (ready < 0 && errno == EINTR);
-    return ready < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyBool_FromLong(ready);
+    while (ready < 0 && errno == EINTR && !PyErr_CheckSignals()); /* who was stopped waits anew */
+    if (ready < 0)
+        return PyErr_Occurred() ? NULL : PyErr_SetFromErrno(PyExc_OSError);
+    return PyBool_FromLong(ready);
 }
 
 static PyMethodDef functions[] = {

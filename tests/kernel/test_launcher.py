@@ -324,6 +324,34 @@ def test_a_signal_while_an_add_is_undone_does_not_hinder_that(directory: Path, l
     assert (links(pod), links(lan.node), list((RECORDS / "attachments").iterdir())) == ([], ["eth0"], [])
 
 
+@pytest.mark.parametrize("directory", [LAUNCHERS, SECOND_TIER], ids=["launcher", "second tier"])
+def test_a_kill_with_the_ipam_plugin_that_it_executes_is_made_good(directory: Path, lan: Lan, tmp_path: Path) -> None:
+    """Both die when the lease is given, and nobody has told of it."""
+    fake = tmp_path / "fake"
+    fake.write_text(
+        f"#!/bin/sh\nsed s/fake/host-local/ | {LAUNCHERS.resolve()}/host-local\n"
+        f"[ $CNI_COMMAND = DEL ] || [ -e {tmp_path}/pid ] || {{ echo $$ >{tmp_path}/pid; sleep 60; }}\n"
+    )
+    fake.chmod(0o755)
+    pod, plugin, path = lan.host("pod"), Plugin(lan.node, "macvlan", directory), {"CNI_PATH": str(tmp_path)}
+    config = lan.config(vlan=50, ipam=lan.ipam() | {"type": "fake"})
+    process = lan.node.popen([str(plugin.executable)], stdin=subprocess.PIPE, env=plugin.environment("ADD", pod, path))
+    assert process.stdin
+    process.stdin.write(json.dumps(config).encode())
+    process.stdin.close()
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        time.sleep(0.01)
+    process.kill()
+    os.killpg(int(pid.read_text()), signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL
+    assert list(leases(lan.data_dir)) == ["10.1.0.2"]
+    plugin.delete(pod, config, **path).succeeded()
+    assert (links(pod), links(lan.node), leases(lan.data_dir)) == ([], ["eth0"], {})
+    assert list((RECORDS / "attachments").iterdir()) == []
+    assert plugin.add(pod, config, **path).result["ips"][0]["address"] == "10.1.0.3/24"
+
+
 def test_a_stdin_that_is_never_closed_ends_the_call() -> None:
     with ExitStack() as stack:
         processes = [
