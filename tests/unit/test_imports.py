@@ -16,8 +16,9 @@ PER_POD = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py")
 BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno", "time", "marshal", "sys", "__future__"}
 BUILTIN |= {"_launcher"}  # the launcher's own
 
-# Run when freezing, or when a configuration was rejected; never by a call that succeeds.
+# Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
 NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+NOT_PER_POD |= {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
