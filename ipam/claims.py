@@ -36,7 +36,7 @@ from cni_core.errors import ADDRESS_UNAVAILABLE, COMMAND_REFUSED, POOL_EXHAUSTED
 from ipam.domain import Domain, Node, Owner, Registration, only, owner_of, registration_of, to_text
 from ipam.held import Held
 from ipam.nodes import all_claims, bar, barred_by, survey
-from ipam.pool import Pool, Span, address_of
+from ipam.pool import Pool, address_of
 from ipam.verbs import (
     Away,
     Claim,
@@ -53,6 +53,10 @@ from ipam.verbs import (
     expect,
     look_up,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ipam.pool import Span
 
 # What is asked for, and what comes of it
 

@@ -10,8 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cni_core.address import Address
-from ipam.pool import Span, address_of, number_of
+from ipam.pool import address_of, number_of
 from ipam.verbs import KeyRange, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ipam.pool import Span
 
 
 class Owner(NamedTuple):

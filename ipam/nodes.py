@@ -20,7 +20,10 @@ def everything(domain: Domain) -> Operation[tuple[dict[str, Record], list[tuple[
 
 
 def survey(domain: Domain, node: str) -> Operation[tuple[str, list[tuple[Address, Owner, int]], Record | None]]:
-    """What a node has, to be asked on the wire before it is forgotten: its name, claims and registration."""
+    """What a node has, to be asked on the wire before it is forgotten: its name, claims and registration.
+
+    That the node is off must be found out after this: one that comes back in between would lose what it has verified.
+    """
     nodes, claims = yield from everything(domain)
     mine = [claim for claim in claims if node in (claim[1].node, claim[1].host)]
     return node, mine, nodes.get(node)
