@@ -112,6 +112,13 @@ class Etcd:
         except _Failed as failed:
             raise CniError(NOT_AVAILABLE, f"etcd cannot be asked for its version: {failed.why}") from None
 
+    def call(self, path: str, document: Json) -> Json:
+        """Any other method of the API. CniError NOT_AVAILABLE where it fails."""
+        try:
+            return self._ask(path, document)
+        except _Failed as failed:
+            raise CniError(NOT_AVAILABLE, f"etcd: {failed.why}") from None
+
     # The endpoints in turn
 
     def _ask(self, path: str, document: Json | None) -> Json:
