@@ -49,8 +49,12 @@ lint: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# The coverage of the walk (setup.cfg has its floor) by the tests that are of it: to measure the others takes minutes.
+OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostroutes.py parent.py records.py undo.py)
+
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
+	$(VENV)/bin/pytest --quiet --cov --cov-report=term $(OF_THE_WALK)
 
 # The same sources at another place give the same bytes, in every file of a build.
 reproducible: build
@@ -69,22 +73,25 @@ lab: $(VENV)/dev
 # Every test is run through each tier, but for those of the launcher, of the suite, of installing, and those that run
 # no program.
 kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(ARCHIVE)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults \
-		conformance
+	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance
+
+# Two run at once, so each line says whose it is.
+FROM = 2>&1 | sed --unbuffered 's/^/$(1) | /'
 
 kernel-launcher:
-	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
+	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel $(call FROM,launcher)
 
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
 		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py \
-		--ignore tests/kernel/test_install.py
+		--ignore tests/kernel/test_install.py $(call FROM,full program)
 
 # The short forms of what soak does.
 kernel-faults:
-	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL
-	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD
-	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12
+	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL $(call FROM,faults)
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD \
+		$(call FROM,faults)
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12 $(call FROM,storm)
 
 # Of anybody's plugins: make conformance PLUGINS=/usr/lib/cni. OPTIONS: --help.
 conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cni_cli.errors import CommandError
 from cni_cli.kinds import link_kind
+from cni_core import network as core
 from cni_core.config import without_nulls
 from ipam.store import DEFAULT_DATA_DIR
 
@@ -37,6 +38,11 @@ class Network:
     file: Path
     kind: str
     config: dict[str, Any]
+
+    @property
+    def values(self) -> core.Network:
+        """The configuration as the plugin reads it."""
+        return core.Network(self.config)
 
     @property
     def parent(self) -> str:

@@ -57,9 +57,16 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
         if options.ipam_driver != "null":
             plugin["ipam"] = {"type": options.ipam_driver}
         if (kind, options.ipam_driver) == ("ipvlan", "dhcp"):
-            remarks.append("All containers have the parent's hardware address: the DHCP server must go by client ids.")
+            remarks.append(f"{IPVLAN_DHCP[0].upper()}{IPVLAN_DHCP[1:]}.")
     plugin["capabilities"] = {"ips": True} | ({"mac": True} if kind == "macvlan" else {})
     return {"cniVersion": VERSION, "name": options.name, "plugins": [plugin]}, remarks
+
+
+# Go's daemon never sets the broadcast flag (RFC 2131, 4.1), so the answer goes to an address that no container has yet.
+IPVLAN_DHCP = (
+    "ipvlan's containers share the parent's hardware address, and Go's dhcp daemon does not ask for answers by "
+    "broadcast: they get no lease"
+)
 
 
 def _refuse_elsewhere(kind: str, options: Namespace) -> None:

@@ -31,14 +31,15 @@ from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
 from cni_cli.validate import findings
-from cni_core import hostroutes, occupancy, parent as parents
+from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
-from cni_core.attach import Attachments, has_host_routes
-from cni_core.errors import IN_USE, INVALID_CONFIG, CniError
-from cni_core.registry import Registry
+from cni_core.attach import Attachments
+from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.netns import Place
+from cni_core.records import Records
 from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
-from cni_core.schema.explain import located
+from cni_core.shared import has_host_routes, refuse_other_use
 from ipam import choose
 from ipam.ranges import Range, range_sets
 
@@ -142,8 +143,10 @@ def create(options: argparse.Namespace) -> int:
         file = write_new(options.dir, options.name, document)
         if options.provision:
             try:
-                with Registry(create=True), Rtnl() as host:
-                    parents.find(config, host, create=True)
+                with Records(create=True), Rtnl() as host:
+                    plan = parents.plan(network.values, host)
+                    parents.refuse_unusable(plan, host)
+                    parents.make(plan, host)
             except BaseException:
                 file.unlink()
                 raise
@@ -173,30 +176,33 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
 
     ask: also the kernel, by making a link, who else is on the parent.
     """
-    config = network.config
-    with Rtnl() as host:
+    values, kind = network.values, link_kind(network.config)
+    with Place.host() as home:
+        host = home.rtnl
         for clash in clashes(network, others, host):
             raise clash
-        try:
-            parent = parents.find(config, host)
-        except parents.Absent as absent:
-            below = lower(config, host)
+        plan = parents.plan(values, host)
+        parents.refuse_unusable(plan, host)
+        parent = plan.parent
+        if not parent:
+            below = lower(network, host)
             link = host.link(below[0]) if below else None
             if link:
-                _refuse_routes(config, link, host)
-            return [] if config.get("internal") else [f"{absent}; {MADE_LATER}"]
-        parents.mtu(config, parent)
+                _refuse_routes(network, link, host)
+            return [] if values.internal else [f"{plan.absent}; {MADE_LATER}"]
+        parents.refuse_mtu(values, parent)
         if ask:
-            occupancy.refuse_other_use(config, link_kind(config), parent, host)
-        _refuse_routes(config, parent, host)
-        routed = link_kind(config).is_routed(config)  # an L3 network has nobody else on it
-        return [] if routed else list(_remarks_on(ranges_of(config), parent, host))
+            refuse_other_use(kind, values, parent, home)
+        _refuse_routes(network, parent, host)
+        # An L3 network has nobody else on it.
+        return [] if kind.is_routed(values) else list(_remarks_on(ranges_of(network.config), parent, host))
 
 
-def _refuse_routes(config: dict[str, Any], parent: Link, host: Rtnl) -> None:
+def _refuse_routes(network: Network, parent: Link, host: Rtnl) -> None:
     """CniError where the host sends a subnet elsewhere that it would have to send to the parent."""
-    if has_host_routes(link_kind(config), config):
-        hostroutes.missing(subnets_of(config), parent, host)
+    if has_host_routes(link_kind(network.config), network.values):
+        subnets = subnets_of(network.config)
+        hostroutes.refuse_conflicts(subnets, parent, hostroutes.main_table(host, subnets), host)
 
 
 def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
@@ -256,15 +262,15 @@ def inspect(options: argparse.Namespace) -> int:
 
 def _state(network: Network) -> str:
     """Of the parent, in words; empty where it is not this node's."""
-    if network.config.get("linkInContainer"):
+    if network.values.link_in_container:
         return ""
     with Rtnl() as host:
         try:
-            parent = parents.look_up(network.config, host)
-        except parents.Absent:
-            return "not there: it is made with a container"
+            parent = parents.plan(network.values, host).parent
         except CniError as error:
-            return error.msg.removeprefix("master: ")
+            return error.problem
+        if not parent:
+            return "not there: it is made with a container"
         name = "" if parent.name == network.parent else f"{parent.name}: "
         return f"{name}{'up' if parent.up else 'down'}, MTU {parent.mtu}{', made by us' * parents.is_ours(parent)}"
 
@@ -294,11 +300,11 @@ def _summary(network: Network) -> dict[str, Any]:
         "subnets": [one["subnet"] for one in network.ranges],
         "attachments": [
             {
-                "container": container,
-                "interface": interface,
-                "addresses": [x.address for x in leases if (x.container, x.interface) == (container, interface)],
+                "container": attachment.container_id,
+                "interface": attachment.ifname,
+                "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
             }
-            for container, interface in attached(network.name)
+            for attachment in attached(network.name)
         ],
     }
 
@@ -328,7 +334,7 @@ def rm(options: argparse.Namespace) -> int:
     for network in networks:
         users = attached(network.name)
         if users and not options.force:
-            holders = ", ".join(container for container, _ in users)
+            holders = ", ".join(user.container_id for user in users)
             raise CommandError(
                 f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
             )

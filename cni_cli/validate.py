@@ -18,9 +18,10 @@ from cni_cli.conflists import KINDS
 from cni_cli.kinds import is_host_local, link_kind
 from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of, without_nulls
-from cni_core.errors import CniError
+from cni_core.errors import CniError, located
+from cni_core.network import Network
 from cni_core.request import Request
-from cni_core.schema.explain import documents, located, meant, problems
+from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
 from ipam.host_local import route_of
 from ipam.ranges import Range, range_sets
@@ -28,7 +29,6 @@ from ipam.ranges import Range, range_sets
 Position = tuple[str | int, ...]
 
 _BLANK = re.compile(r"\s*")
-_PATH = re.compile(r"([\w-]+(?:\[\d+\])*(?:\.[\w-]+(?:\[\d+\])*)*): ")  # that leads a message
 # Keys of the specification that are the runtime's, not the plugin's: of a list, and of a plugin.
 OF_LISTS = {"name", "plugins", "cniVersion", "cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"}
 OF_RUNTIMES = OF_LISTS | {"capabilities"}
@@ -211,7 +211,7 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
     for key in ("master", "vlan"):
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
-    wrong = [*_refused((), link_kind(config).mac, request)]
+    wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
     if is_host_local(config):
         wrong += _of_host_local(request)
     for path, text, serious in wrong:
@@ -240,21 +240,11 @@ def _of_host_local(request: Request) -> Found:
 
 
 def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -> Found:
-    """The error of a call, if it is one, at the path that leads its message, or at the place."""
+    """The error of a call, if it is one, at its path, or at the place if that is nearer."""
     try:
         attempt(*arguments)
     except CniError as error:
-        path, text = _split(error.msg)
-        yield (place if len(place) > len(path) else path), text, True
-
-
-def _split(message: str) -> tuple[Position, str]:
-    """The path that leads a message, and the rest."""
-    match = _PATH.match(message)
-    if not match:
-        return (), message
-    parts = re.findall(r"[\w-]+", match[1])
-    return tuple(int(part) if part.isdecimal() else part for part in parts), message[match.end() :]
+        yield (place if len(place) > len(error.path) else error.path), error.problem, True
 
 
 def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, str]]:

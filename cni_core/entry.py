@@ -97,8 +97,17 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
             CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}"), stdin
         )
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
-        return _failure(CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}"), stdin)
+        message = f"internal error: {type(error).__name__}: {error}"
+        return _failure(CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it."), stdin)
     return 0, b"" if document is None else dumps(document) + b"\n"
+
+
+def _innermost(error: BaseException) -> str:
+    """Where it was raised, as in "cni_core/link.py, line 50"."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno}" if traceback else "nobody knows where"
 
 
 def usage(name: str) -> str:
@@ -120,7 +129,7 @@ def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -
 
     plugin = load()
     config = parse_config(stdin)
-    request = Request(command, environ, config)
+    request = Request(command, environ, config, stdin)
     if not plugin.accepts(config):
         raise _explained(plugin.schema, config)
     if command == "ADD":
@@ -177,7 +186,9 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
     except CniError as error:
         return _told(_failure(error, b""))
     try:
+        say = _debugging(stdin)
         answer = call(process_environ, stdin, plugin)
+        say(f"exit status {answer[0]}, answer {answer[1].decode()}")
         status = _told(answer)
         if status != answer[0] and process_environ[b"CNI_COMMAND"] == b"ADD":
             # Nobody learns of the attachment.
@@ -186,6 +197,20 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
         return status
     except ModuleNotFoundError as missing:
         return _told(_failure(second_tier.begin_anew(str(missing), stdin), stdin))
+
+
+def _debugging(stdin: bytes) -> Callable[[str], None]:
+    """What says a line to the file of CNI_DEBUG; to nobody where the variable is not set."""
+    path = process_environ.get(b"CNI_DEBUG")
+    if not path:
+        return lambda _: None
+    from cni_core import debug
+
+    try:
+        return debug.begin(path.decode(), process_environ, stdin)
+    except (OSError, UnicodeDecodeError) as error:
+        _write(2, f"CNI_DEBUG: nothing is written: {error}\n".encode())
+        return lambda _: None
 
 
 def _called_by_hand(name: str, plugin: Callable[[], Plugin], commands: Callable[[], Commands]) -> int:

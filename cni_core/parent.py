@@ -1,6 +1,7 @@
 """Which link carries the container's: one that the configuration names, a VLAN of it, the default route's, or a dummy.
 
-VLANs and dummies that are not there are made, marked as ours by an alias, and removed when nothing is on them.
+plan() looks at what is there and tells what would have to be made; make() alone writes. The VLANs and dummies that it
+makes are marked as ours by an alias, and go when nothing is on them (cni_core.shared).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
+from cni_core.names import LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
     IFLA_VLAN_ID,
     RT_TABLE_MAIN,
@@ -17,12 +19,10 @@ from cni_core.rtnl.messages import (
     new_parent,
     u16,
 )
-from cni_core.schema.formats import split_vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from cni_core.network import Network
     from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
 
@@ -30,54 +30,106 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
-_LONGEST_NAME = 15
 _OWN_NAMES = "cnp"
-_HEX = frozenset("0123456789abcdef")
 
 
-class Absent(Exception):
-    """The parent is one that ADD would make: a VLAN, of the link below, or a dummy. The text says which."""
+class Missing:
+    """A link that would have to be made: its name, and its VLAN id (of the link below), 0 for a dummy."""
 
-    def __init__(self, what: str, below: Link | None = None) -> None:
-        super().__init__(f"{what} does not exist")
-        self.below = below
+    __slots__ = ("name", "vlan")
+
+    def __init__(self, name: str, vlan: int = 0) -> None:
+        self.name = name
+        self.vlan = vlan
 
 
-def find(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
-    """The parent, fit for use, in the namespace of the socket; with create, made if it is one that we make.
-
-    CniError: INVALID_CONFIG where there is no such link, PARENT_UNUSABLE where it can carry none. Absent.
+class Plan:
+    """there: the links that there are, each of which the next is a VLAN of, if the name of the parent tells as much;
+    missing: what would have to be made on the last of them, in that order.
     """
-    parent = look_up(config, rtnl, create=create)
-    _refuse_unusable(parent, rtnl)
-    return parent
+
+    __slots__ = ("missing", "there")
+
+    def __init__(self, there: list[Link], missing: list[Missing]) -> None:
+        self.there = there
+        self.missing = missing
+
+    @property
+    def parent(self) -> Link | None:
+        """The parent, if it is there."""
+        return None if self.missing else self.there[-1]
+
+    @property
+    def lower(self) -> Link | None:
+        """The last link that is there: the parent, or what it would be made on; None for a dummy."""
+        return self.there[-1] if self.there else None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether one of ours is not marked or not up: a killed ADD left it so."""
+        return any(_is_unfinished(link) for link in self.there)
+
+    @property
+    def absent(self) -> str:
+        """In words, that the parent is not there yet."""
+        if not self.there:
+            return f"the parent {self.missing[0].name} of an internal network does not exist"
+        return f"VLAN {self.missing[0].vlan} of {self.there[-1].name} does not exist"
 
 
-def look_up(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
-    """The same, whether it is fit for use or not."""
-    if config.get("internal"):
-        if config.get("master") or config.get("vlan"):
+def plan(network: Network, rtnl: Rtnl) -> Plan:
+    """The network's parent, in the namespace of the socket. CniError INVALID_CONFIG where there can be none."""
+    if network.internal:
+        if network.masters or network.vlan:
             raise CniError(
                 INVALID_CONFIG,
-                "internal: the network has a parent of its own, so `master` and `vlan` have no place beside it",
+                "the network has a parent of its own, so `master` and `vlan` have no place beside it",
                 "Leave them out, or leave `internal` out for a network on the parent.",
+                path=("internal",),
             )
-        return _internal(config, rtnl, create)
-    parent = _named(config["master"], rtnl, create) if config.get("master") else _default_route(rtnl)
-    if config.get("vlan"):
-        return _vlan(parent, config["vlan"], rtnl, create)
-    return parent
+        name = _own_name(f"internal {network.name}")
+        link = rtnl.link(name)
+        return Plan([link], []) if link else Plan([], [Missing(name)])
+    found = _named(network.masters, rtnl) if network.masters else Plan([_default_route(rtnl)], [])
+    return _with_vlan(found, network.vlan, rtnl) if network.vlan else found
 
 
-def is_made(config: dict[str, Any]) -> bool:
-    """Whether the parent may be one that we make."""
-    master = config.get("master") or []
-    names = [master] if isinstance(master, str) else master
-    return bool(config.get("internal") or config.get("vlan") or any(split_vlan(name) for name in names))
+def refuse_unusable(plan: Plan, rtnl: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where the parent, or what it would be made on, can carry nothing."""
+    lower = plan.lower
+    if not lower:
+        return
+    if plan.missing:
+        if not is_ours(lower):  # one of ours an ADD brings up
+            _refuse_down(lower)
+        return
+    if lower.loopback:
+        raise _unusable(
+            f"{lower.name} is a loopback link, which carries no frames",
+            "Name a link of the network; for containers that reach each other alone: `internal`.",
+        )
+    if not is_ours(lower):
+        _refuse_down(lower)
+    owner = rtnl.link(index=lower.master) if lower.master else None
+    if owner and owner.kind in _PORT_OWNERS:
+        raise _unusable(
+            f"{lower.name} is a port of the {owner.kind} {owner.name}, which takes all its frames",
+            f"Use {owner.name} itself as the parent, or another link.",
+        )
 
 
-def is_ours(link: Link) -> bool:
-    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
+def make(plan: Plan, rtnl: Rtnl) -> Link:
+    """The parent, made if it is not there, and brought up with the links of ours that it is on.
+
+    CniError PARENT_UNUSABLE where one of them is on a link that is down, which is its owner's to bring up.
+    """
+    below: Link | None = None
+    for link in plan.there:
+        below = _raised(link, below, rtnl)
+    for missing in plan.missing:
+        below = _made(missing, below, rtnl)
+    assert below
+    return below
 
 
 def remove(index: int, rtnl: Rtnl) -> int:
@@ -89,68 +141,66 @@ def remove(index: int, rtnl: Rtnl) -> int:
     return link.parent
 
 
-def mtu(config: dict[str, Any], parent: Link) -> int:
-    """The MTU for the container's link: the configuration's, which may not exceed the parent's, or the parent's."""
-    asked: int = config.get("mtu", 0)
-    if asked > parent.mtu:
+def is_ours(link: Link) -> bool:
+    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
+
+
+def _is_unfinished(link: Link) -> bool:
+    return is_ours(link) and not (link.up and link.alias)
+
+
+def mtu(network: Network, parent: Link) -> int:
+    """The MTU for the container's link: the configuration's, or the parent's."""
+    return network.mtu or parent.mtu
+
+
+def refuse_mtu(network: Network, parent: Link) -> None:
+    """CniError where the configuration's is more than the parent's."""
+    if network.mtu > parent.mtu:
         raise CniError(
             INVALID_CONFIG,
-            f"mtu: {asked} is more than the {parent.mtu} of {parent.name}",
-            f"Leave `mtu` out for the parent's, or raise that: ip link set {parent.name} mtu {asked}",
+            f"{network.mtu} is more than the {parent.mtu} of {parent.name}",
+            f"Leave `mtu` out for the parent's, or raise that: ip link set {parent.name} mtu {network.mtu}",
+            path=("mtu",),
         )
-    return asked or parent.mtu
 
 
-def short_name(prefix: str, text: str) -> str:
-    """A name of at most 15 bytes for what has a longer one, always the same (FNV-1a); the prefix has three."""
-    digest = 0xCBF29CE484222325
-    for byte in text.encode():
-        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{prefix}{digest >> 16:012x}"
+# What is there
 
 
-def is_short_name(prefix: str, text: str) -> bool:
-    return len(text) == _LONGEST_NAME and text.startswith(prefix) and _HEX.issuperset(text[len(prefix) :])
-
-
-def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:
-    names = [master] if isinstance(master, str) else master
+def _named(names: list[str], rtnl: Rtnl) -> Plan:
     for name in names:
         link = _existing(name, rtnl)
         if link:
-            return _raised(link, rtnl) if create else link
+            return Plan([link], [])
     for name in names:
         vlan = split_vlan(name)
         if vlan:
             try:
-                below = _named(vlan[0], rtnl, create)
+                below = _named([vlan[0]], rtnl)
             except CniError as error:
                 if error.code != INVALID_CONFIG:
                     raise
                 continue
-            return _vlan(below, vlan[1], rtnl, create)
+            return _with_vlan(below, vlan[1], rtnl)
     missing = f"there is no link named {names[0]}" if len(names) == 1 else f"there is no link of {', '.join(names)}"
-    raise CniError(INVALID_CONFIG, f"master: {missing}", "`ip link` lists the links of this host.")
+    raise CniError(INVALID_CONFIG, missing, "`ip link` lists the links of this host.", path=("master",))
 
 
 def _existing(name: str, rtnl: Rtnl) -> Link | None:
-    return rtnl.link(name) if len(name.encode()) <= _LONGEST_NAME and ":" not in name else None
+    return rtnl.link(name) if len(name.encode()) <= LONGEST_NAME and ":" not in name else None
 
 
-def _vlan(below: Link, number: int, rtnl: Rtnl, create: bool) -> Link:
-    """The VLAN of a link by its number, whatever its name; the usual one is looked at first."""
-    name = f"{below.name}.{number}"
-    link = rtnl.link(name) if len(name.encode()) <= _LONGEST_NAME else None
-    if not (link and _is_vlan(link, below, number)):
-        link = next((link for link in rtnl.links() if _is_vlan(link, below, number)), None)
-    if link:
-        return _raised(link, rtnl) if create else link
-    if create or not is_ours(below):  # one of ours an ADD brings up
-        _refuse_down(below)
-    if not create:
-        raise Absent(f"VLAN {number} of {below.name}", below)
-    rtnl.execute(new_parent(_own_name(name), "vlan", u16(IFLA_VLAN_ID, number), below=below.index))
-    return _marked(_own_name(name), name, rtnl)
+def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
+    """The VLAN of a parent by its number, whatever its name; the usual one is looked at first."""
+    name = f"{below.missing[-1].name if below.missing else below.there[-1].name}.{number}"
+    parent = below.parent
+    if not parent:
+        return Plan(below.there, [*below.missing, Missing(name, number)])
+    link = _existing(name, rtnl)
+    if not (link and _is_vlan(link, parent, number)):
+        link = next((link for link in rtnl.links() if _is_vlan(link, parent, number)), None)
+    return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
 
 
 def _is_vlan(link: Link, below: Link, number: int) -> bool:
@@ -160,43 +210,6 @@ def _is_vlan(link: Link, below: Link, number: int) -> bool:
         and link.parent_nsid is None
         and link.number(IFLA_VLAN_ID) == number
     )
-
-
-def _internal(config: dict[str, Any], rtnl: Rtnl, create: bool) -> Link:
-    name = _own_name(f"internal {config['name']}")
-    link = rtnl.link(name)
-    if link:
-        return _raised(link, rtnl) if create else link
-    if not create:
-        raise Absent(f"the parent {name} of the internal network {config['name']}")
-    rtnl.execute(new_parent(name, "dummy", b"", below=0))
-    return _marked(name, name, rtnl)
-
-
-def _own_name(text: str) -> str:
-    """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
-    return short_name(_OWN_NAMES, text)
-
-
-def _marked(made: str, name: str, rtnl: Rtnl) -> Link:
-    """The new link, marked as ours, up, and under its name if it is free and short enough, else the one it has."""
-    link = rtnl.link(made)
-    if not link:
-        raise CniError(PARENT_UNUSABLE, f"master: the new link {made} vanished")
-    free = len(name.encode()) <= _LONGEST_NAME and not rtnl.link(name)
-    rtnl.execute(mark_and_raise(link.index, name if free else made, ALIAS))
-    return rtnl.link(index=link.index) or link
-
-
-def _raised(link: Link, rtnl: Rtnl) -> Link:
-    """One of ours that is down is brought up; what others took down is theirs to bring up."""
-    if not is_ours(link) or (link.up and link.alias):
-        return link
-    below = rtnl.link(index=link.parent) if link.parent else None
-    if below:
-        _refuse_down(below)
-    rtnl.execute(mark_and_raise(link.index, link.name, ALIAS))
-    return rtnl.link(index=link.index) or link
 
 
 def _default_route(rtnl: Rtnl) -> Link:
@@ -212,28 +225,53 @@ def _default_route(rtnl: Rtnl) -> Link:
                 return link
     raise CniError(
         INVALID_CONFIG,
-        "master: none is given, and there is no default route whose link could be taken",
+        "none is given, and there is no default route whose link could be taken",
         'Name the parent in the configuration, as in "master": "eth0".',
+        path=("master",),
     )
+
+
+# What is made
+
+
+def _raised(link: Link, below: Link | None, rtnl: Rtnl) -> Link:
+    """One of ours that is down is brought up; what others took down is theirs to bring up."""
+    if not _is_unfinished(link):
+        return link
+    below = below or (rtnl.link(index=link.parent) if link.parent else None)
+    if below:
+        _refuse_down(below)
+    rtnl.execute(mark_and_raise(link.index, link.name, ALIAS))
+    return rtnl.link(index=link.index) or link
+
+
+def _made(missing: Missing, below: Link | None, rtnl: Rtnl) -> Link:
+    """The new link, marked as ours, up, and under its name if that is free and short enough, else the one it has."""
+    if below:
+        _refuse_down(below)
+        made = _own_name(missing.name)
+        message = new_parent(made, "vlan", u16(IFLA_VLAN_ID, missing.vlan), below=below.index)
+    else:
+        made = missing.name
+        message = new_parent(made, "dummy", b"", below=0)
+    rtnl.execute(message)
+    link = rtnl.link(made)
+    if not link:
+        raise _unusable(f"the new link {made} vanished")
+    free = made != missing.name and not _existing(missing.name, rtnl) and len(missing.name.encode()) <= LONGEST_NAME
+    rtnl.execute(mark_and_raise(link.index, missing.name if free else made, ALIAS))
+    return rtnl.link(index=link.index) or link
+
+
+def _own_name(text: str) -> str:
+    """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
+    return short_name(_OWN_NAMES, text)
 
 
 def _refuse_down(parent: Link) -> None:
     if not parent.up:
-        raise CniError(PARENT_UNUSABLE, f"master: {parent.name} is down", f"Bring it up: ip link set {parent.name} up")
+        raise _unusable(f"{parent.name} is down", f"Bring it up: ip link set {parent.name} up")
 
 
-def _refuse_unusable(parent: Link, rtnl: Rtnl) -> None:
-    if parent.loopback:
-        raise CniError(
-            PARENT_UNUSABLE,
-            f"master: {parent.name} is a loopback link, which carries no frames",
-            "Name a link of the network; for containers that reach each other alone: `internal`.",
-        )
-    _refuse_down(parent)
-    owner = rtnl.link(index=parent.master) if parent.master else None
-    if owner and owner.kind in _PORT_OWNERS:
-        raise CniError(
-            PARENT_UNUSABLE,
-            f"master: {parent.name} is a port of the {owner.kind} {owner.name}, which takes all its frames",
-            f"Use {owner.name} itself as the parent, or another link.",
-        )
+def _unusable(problem: str, details: str = "") -> CniError:
+    return CniError(PARENT_UNUSABLE, problem, details, path=("master",))

@@ -175,7 +175,7 @@ def range_sets(request: Request) -> list[RangeSet]:
     flat = [[ipam]] if ipam.get("subnet") else []
     configured: list[list[dict[str, Any]]] = request.ip_ranges + flat + ipam.get("ranges", [])
     if not configured:
-        raise CniError(INVALID_CONFIG, "ipam: host-local needs a subnet or ranges")
+        raise CniError(INVALID_CONFIG, "host-local needs a subnet or ranges", path=("ipam",))
     sets = [RangeSet(part) for part in configured]
     _refuse_overlaps(sets)
     families = [part.family for part in sets]
@@ -239,4 +239,4 @@ def _next(address: Address) -> Address:
 
 
 def _contradiction(what: str) -> CniError:
-    return CniError(INVALID_CONFIG, f"ipam: {what}")
+    return CniError(INVALID_CONFIG, what, path=("ipam",))

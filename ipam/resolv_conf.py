@@ -22,7 +22,7 @@ def dns_of(path: str) -> dict[str, Any]:
         finally:
             close(fd)
     except OSError as error:
-        raise CniError(INVALID_CONFIG, f"ipam.resolvConf: {path}: {strerror(error)}") from None
+        raise CniError(INVALID_CONFIG, f"{path}: {strerror(error)}", path=("ipam", "resolvConf")) from None
     return parse(text)
 
 

@@ -319,10 +319,29 @@ def new_parent(name: str, kind: str, data: bytes, *, below: int) -> Message:
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {name}")
 
 
+def mark(index: int, name: str, alias: str) -> Message:
+    """RTM_NEWLINK on a link that exists: its name and alias (which none can be made with)."""
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + string(IFLA_IFNAME, name)
+    return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name}")
+
+
 def mark_and_raise(index: int, name: str, alias: str) -> Message:
-    """RTM_NEWLINK on a link that exists: its name and alias (which none can be made with), and up."""
+    """The same, and up."""
     body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
     return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name} and bring it up")
+
+
+def raise_link(index: int) -> Message:
+    """RTM_NEWLINK on a link that has its name, which none can be given while it is up: up."""
+    return Message(RTM_NEWLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP), "bring the link up")
+
+
+def announce(link: Link) -> Message:
+    """RTM_NEWLINK that sets the hardware address a link has: upon which the kernel announces its IPv4 addresses where
+    arp_notify is set (NETDEV_CHANGEADDR, inetdev_event, net/ipv4/devinet.c).
+    """
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, link.index, 0, 0) + attribute(IFLA_ADDRESS, link.mac)
+    return Message(RTM_NEWLINK, 0, body, "announce the addresses")
 
 
 def del_link(index: int) -> Message:

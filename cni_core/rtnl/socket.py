@@ -81,6 +81,9 @@ class Rtnl:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def execute(self, *messages: Message) -> None:

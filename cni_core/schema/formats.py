@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr, parse_mac
+from cni_core.names import split_vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,18 +30,6 @@ def is_interface_name(text: str) -> bool:
     if not 0 < len(text.encode("utf-8", "replace")) < 16 or text in (".", "..", "all", "default"):
         return False
     return all(char > " " and char not in "/:%\x7f" and not char.isspace() and char.isprintable() for char in text)
-
-
-def split_vlan(name: str) -> tuple[str, int] | None:
-    """Of eth0.50 or eth0:50, the link below and the id; None of a name that has none, or one that is no VLAN's.
-
-    802.1Q's ids are 1 to 4094.
-    """
-    at = max(name.rfind("."), name.rfind(":"))
-    below, digits = name[:at], name[at + 1 :]
-    if at < 1 or not (digits.isascii() and digits.isdecimal()) or digits[0] == "0" or len(digits) > 4:
-        return None
-    return (below, int(digits)) if int(digits) < 4095 else None
 
 
 def is_parent_name(text: str) -> bool:

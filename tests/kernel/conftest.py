@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from conformance.lab.topology import Container, Host, Topology
-from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, SECOND_TIER, Plugin
+from tests.kernel import from_source
+from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, SECOND_TIER, SOURCE, Plugin
 
 
 def pytest_sessionstart() -> None:
+    if OURS == SOURCE:
+        from_source.write(SOURCE)
     for path, mend in ((OURS, f"make {SECOND_TIER}"), (CNITOOL, "make build/cnitool"), (GO, "scripts/need test")):
         if not path.exists():
             raise pytest.UsageError(f"{path} is missing: {mend}")

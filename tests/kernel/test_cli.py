@@ -398,7 +398,7 @@ def test_doctor_finds_what_does_not_fit(node: Node) -> None:
     assert found["eth7: eth7 is down"] == "failure"
     assert found["eth8: there is no link named eth8"] == "failure"
     assert found["eth0.77: nobody is on this link, which we made"] == "warning"
-    assert found["network lan: gone eth0 is attached without a lease"] == "warning"
+    assert found["network lan: gone/eth0 is attached without a lease"] == "warning"
 
 
 def test_doctor_looks_on_where_something_cannot_be_looked_at(node: Node) -> None:

@@ -380,10 +380,16 @@ def wait_until_it_has_read(pipe: IO[bytes]) -> None:
 
 
 def test_more_on_stdin_than_is_accepted_is_not_read_to_its_end() -> None:
-    done = run(PROGRAM, b'{"name": "' + b"x" * (64 << 20), {"CNI_COMMAND": "ADD"})
-    error = json.loads(done.stdout)
-    assert (done.returncode, error["code"]) == (1, 6)
+    process = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"CNI_COMMAND": "ADD"})
+    assert process.stdin and process.stdout
+    written = 0
+    with pytest.raises(BrokenPipeError):
+        while written < 64 << 20:
+            written += os.write(process.stdin.fileno(), b"[" * (1 << 16))
+    error = json.loads(process.communicate(timeout=30)[0])
+    assert (process.returncode, error["code"]) == (1, 6)
     assert "longer than 1048576 bytes" in error["msg"]
+    assert 1 << 20 < written < 2 << 20
 
 
 def test_a_plugin_is_called_by_links_and_relative_paths(tmp_path: Path) -> None:
@@ -481,10 +487,10 @@ def test_a_launcher_under_another_name_says_so(tmp_path: Path) -> None:
 
 PLACES = [
     "cni_core.request._parse_args",
-    "cni_core.attach.Sandbox",
+    "cni_core.attach.Place",
     "cni_core.netns.setns",
     "cni_core.netns.Rtnl",
-    "cni_core.parent.find",
+    "cni_core.parent.plan",
     "cni_core.link.refuse_existing",
     "ipam.host_local.range_sets",
     "ipam.store.Store.held_by",

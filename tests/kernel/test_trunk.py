@@ -123,10 +123,13 @@ def test_two_vlans_of_a_trunk_are_apart_and_may_differ_in_kind(trunk: Trunk) -> 
     one, two = trunk.container("one"), trunk.container("two")
     # The same subnet on both, so that only the VLANs keep them apart.
     subnet = {"ipam": trunk.ipam("10.50.0.0/24")}
+    trunk.peers[60].address("eth0", "10.50.0.9/24")
     assert trunk.macvlan.add(one, trunk.network(50)).status == 0
     assert trunk.ipvlan.add(two, trunk.network(60, type="ipvlan") | subnet).status == 0
     assert one.ping("10.50.0.1")
+    assert two.ping("10.50.0.9")
     assert not two.ping("10.50.0.1", expect=False)
+    assert not one.ping("10.50.0.9", expect=False)
 
 
 def test_two_vlans_reach_each_other_through_a_router(trunk: Trunk) -> None:
@@ -310,7 +313,7 @@ def test_somebody_elses_link_is_not_taken_for_ours_by_the_start_of_its_name(trun
 
 
 CHANGES = {  # of a parent with a container on it: what CHECK and the next ADD say of it
-    "link set parent down": ("is down", "is down"),
+    "link set parent down": ("parent", "is down"),
     "link del parent": ("no link named parent", "no link named parent"),
     "link set parent netns beyond": ("no link named parent", "no link named parent"),
     "link set parent down; link set parent name renamed; link set renamed up": (

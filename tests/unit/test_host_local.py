@@ -24,8 +24,10 @@ from cni_core import errors
 from cni_core.address import Address
 from cni_core.errors import CniError, Interrupted
 from cni_core.files import Directory
+from cni_core.names import Attachment
 from cni_core.request import Request
 from cni_core.result import Result
+from cni_core.undo import Steps
 from ipam import host_local, index, plugin
 from ipam.store import Store
 from tests.unit.calls import attachment, config, host_local as ipam_of, request
@@ -33,8 +35,6 @@ from tests.unit.calls import attachment, config, host_local as ipam_of, request
 REPOSITORY = Path(__file__).parents[2]
 SUBNET = "10.1.0.0/29"  # gives .2 to .6
 SIX = "fd00::/125"  # gives ::2 to ::7
-
-Undo = list[Callable[[], None]]
 
 
 class Leases:
@@ -47,16 +47,17 @@ class Leases:
     def request(self, command: str, container_id: str, ifname: str = "eth0", **members: Any) -> Request:
         return request(command, self.config | members, **attachment(container_id, ifname))
 
-    def add(self, container_id: str, ifname: str = "eth0", *ips: str, undo: Undo | None = None) -> list[str]:
+    def add(self, container_id: str, ifname: str = "eth0", *ips: str, steps: Steps | None = None) -> list[str]:
         """The addresses that it gives; what fails is undone as attach does it."""
-        steps: Undo = [] if undo is None else undo
-        return addresses(self.result(container_id, ifname, *ips, undo=steps))
+        return addresses(self.result(container_id, ifname, *ips, steps=steps or Steps()))
 
-    def result(self, container_id: str, ifname: str = "eth0", *ips: str, undo: Undo) -> Result:
+    def result(self, container_id: str, ifname: str = "eth0", *ips: str, steps: Steps) -> Result:
         try:
-            return host_local.add(self.request("ADD", container_id, ifname, runtimeConfig={"ips": list(ips)}), undo)
+            return host_local.add(
+                self.request("ADD", container_id, ifname, runtimeConfig={"ips": list(ips)}), steps, {}
+            )
         except BaseException:
-            take_back(undo)
+            steps.back()
             raise
 
     def delete(self, container_id: str, ifname: str = "eth0") -> None:
@@ -100,11 +101,6 @@ class Leases:
 
 def addresses(result: Result) -> list[str]:
     return [str(ip.cidr.address) for ip in result.ips]
-
-
-def take_back(undo: Undo) -> None:
-    while undo:
-        undo.pop()()
 
 
 @pytest.fixture
@@ -172,7 +168,7 @@ def test_an_add_tells_prefix_gateway_routes_and_dns(tmp_path: Path) -> None:
         routes=[{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::7", "mtu": 1400}],
         resolvConf=str(resolv_conf),
     )
-    assert leases.result("c1", undo=[]).to_json("1.1.0") == {
+    assert leases.result("c1", steps=Steps()).to_json("1.1.0") == {
         "cniVersion": "1.1.0",
         "ips": [{"address": "10.1.0.2/29", "gateway": "10.1.0.1"}, {"address": "fd00::1/125"}],
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::7", "mtu": 1400}],
@@ -201,9 +197,9 @@ def test_a_route_that_the_kernel_would_refuse_is_refused_before_a_lease_is_taken
 def test_an_add_repeated_keeps_its_one_lease(leases: Leases) -> None:
     assert leases.add("c1") == leases.add("c1") == ["10.1.0.2"]
     before = leases.files()
-    undo: Undo = []
-    assert leases.add("c1", undo=undo) == ["10.1.0.2"]
-    take_back(undo)
+    steps = Steps()
+    assert leases.add("c1", steps=steps) == ["10.1.0.2"]
+    steps.back()
     assert leases.files() == before == {"10.1.0.2": b"c1\r\neth0", "last_reserved_ip.0": b"10.1.0.2"}
 
 
@@ -219,19 +215,19 @@ def test_each_interface_of_a_container_has_a_lease_of_its_own(leases: Leases) ->
 def test_undo_releases_what_this_add_took_and_nothing_else(tmp_path: Path) -> None:
     Leases(tmp_path, SUBNET).add("c1")
     both = Leases(tmp_path, SUBNET, SIX)
-    undo: Undo = []
-    assert both.add("c1", undo=undo) == ["10.1.0.2", "fd00::2"]
-    take_back(undo)
+    steps = Steps()
+    assert both.add("c1", steps=steps) == ["10.1.0.2", "fd00::2"]
+    steps.back()
     assert both.held() == {"10.1.0.2": "c1/eth0"}
     both.delete("c1")
     assert both.held() == {}
 
 
 def test_undo_does_not_release_what_another_has_by_now(leases: Leases) -> None:
-    undo: Undo = []
-    leases.add("c1", undo=undo)
+    steps = Steps()
+    leases.add("c1", steps=steps)
     leases.written_by_others("10.1.0.2", b"c2\r\neth0")
-    take_back(undo)
+    steps.back()
     assert leases.held() == {"10.1.0.2": "c2/eth0"}
 
 
@@ -424,7 +420,7 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
     leases = Leases(tmp_path, SUBNET, SIX)
     reserve = Store.reserve
 
-    def interrupted(store: Store, index: int, address: Address, attachment: tuple[str, str]) -> bool:
+    def interrupted(store: Store, index: int, address: Address, attachment: Attachment) -> bool:
         done = reserve(store, index, address, attachment)
         if str(address).startswith("fd00:"):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -718,6 +714,7 @@ def test_two_that_make_the_first_directories_at_once_both_succeed(
 
     monkeypatch.setattr("cni_core.files.mkdir", another_is_faster)
     assert leases.add("c1") == ["10.1.0.2"]
+    assert missed == [str(tmp_path / "var" / "networks" / "net1")]
 
 
 # Any sequence of calls, ours and Go's, of crashes and reboots, against a model
@@ -820,9 +817,9 @@ class AnySequence(RuleBasedStateMachine):
         free = [bool(self.held(who, pool)) or self.next_free(n) is not None for n, pool in enumerate(POOLS)]
         if not all(free):
             return
-        undo: Undo = []
-        given = self.leases.add(*who, undo=undo)
-        take_back(undo)
+        steps = Steps()
+        given = self.leases.add(*who, steps=steps)
+        steps.back()
         if who in self.boots:
             self.boots[who] = self.boot
         for number, address in enumerate(given):

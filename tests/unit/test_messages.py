@@ -20,6 +20,7 @@ from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, rtmsg
 
 from cni_core import netns
 from cni_core.address import Address, Cidr
+from cni_core.network import Network
 from cni_core.rtnl import messages, socket as rtnl_socket
 from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Reply, Route
 from cni_ipvlan_py import link as ipvlan
@@ -160,7 +161,7 @@ def test_a_link_is_looked_up_by_name_or_by_index(name: str, index: int) -> None:
 def test_a_new_macvlan_reads_as_it_was_asked_for(
     name: str, parent: int, netns: int, mtu: int, mac: bytes, mode: str, queue: int
 ) -> None:
-    data = macvlan.info_data({"mode": mode, "bcqueuelen": queue})
+    data = macvlan.info_data(Network({"name": "x", "mode": mode, "bcqueuelen": queue}))
     message = messages.new_link(name, "macvlan", data, parent=parent, netns=netns, mtu=mtu, mac=mac)
     read = read_by_pyroute2(message, ifinfmsg.ifinfmsg)
     assert read["header"]["type"] == pyroute2.netlink.rtnl.RTM_NEWLINK
@@ -495,7 +496,9 @@ DATAGRAMS = [
 ]
 VALID = [
     *(Message(part.kind, part.flags, part.body, "").encode(7, 0) for part in DATAGRAMS),
-    messages.new_link("x", "macvlan", macvlan.info_data({}), parent=1, netns=2, mtu=3, mac=bytes(6)).encode(7, 0),
+    messages.new_link(
+        "x", "macvlan", macvlan.info_data(Network({"name": "x"})), parent=1, netns=2, mtu=3, mac=bytes(6)
+    ).encode(7, 0),
     messages.new_address(3, Cidr.parse("10.1.0.5/16"), dad=True).encode(7, 0),
     messages.new_address(3, Cidr.parse("fd00::5/64"), dad=False).encode(7, 0),
     messages.new_route(Route(Cidr.parse("::/0"), Address.parse("fd00::1"), [3], mtu=1400)).encode(7, 0),

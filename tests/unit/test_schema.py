@@ -12,6 +12,7 @@ import pytest
 from hypothesis import event, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
+from cni_core import names
 from cni_core.schema import formats, generate, validators
 from cni_core.schema.explain import violations
 from tests.unit.calls import config, host_local
@@ -343,7 +344,7 @@ def test_no_text_makes_a_format_raise(text: str) -> None:
     ],
 )  # fmt: skip
 def test_the_vlan_of_a_name_is_told_from_the_link_below(name: str, parts: tuple[str, int] | None) -> None:
-    assert formats.split_vlan(name) == parts
+    assert names.split_vlan(name) == parts
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,247 @@
+"""What many attachments need and what goes with the last of them: a parent that we made, a host route.
+
+The records (cni_core.records) tell who needs what, by a key. Each kind of shared thing has its own form of key, and is
+removed when no attachment needs it, if it is ours, and nothing of anybody's is on it.
+"""
+
+from __future__ import annotations
+
+from cni_core import claims, parent as parents
+from cni_core.errors import CniError
+from cni_core.names import short_name
+from cni_core.records import Records
+from cni_core.rtnl.messages import del_route, new_route
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cni_core.address import Cidr
+    from cni_core.contracts import LinkKind
+    from cni_core.names import Attachment
+    from cni_core.netns import Place
+    from cni_core.network import Network
+    from cni_core.records import Record
+    from cni_core.rtnl.messages import Link
+    from cni_core.task import Task
+    from cni_core.undo import Steps
+
+_ASKING = short_name("cni", "probe")  # of links beside the parent; in a container they have the attachment's name
+
+
+class ParentKey:
+    """Of a parent: "NAMESPACE.INDEX", the inode of its network namespace and the link's index there."""
+
+    __slots__ = ("index", "namespace")
+
+    def __init__(self, namespace: int, index: int) -> None:
+        self.namespace = namespace
+        self.index = index
+
+    @classmethod
+    def parse(cls, text: str) -> ParentKey | None:
+        namespace, _, index = text.partition(".")
+        return cls(int(namespace), int(index)) if namespace.isdigit() and index.isdigit() else None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.index}"
+
+
+def has_host_routes(kind: LinkKind, network: Network) -> bool:
+    """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
+    elsewhere = network.internal or network.link_in_container
+    return kind.is_routed(network) and not elsewhere and network.host_routes is not False
+
+
+def host_route_key(parent: ParentKey, subnet: Cidr) -> str:
+    """Of a host route: its parent's, and the subnet with "_" for its "/"."""
+    return f"{parent},{str(subnet).replace('/', '_')}"
+
+
+# An ADD
+
+
+def join(task: Task, steps: Steps) -> tuple[Link, int]:
+    """Finds or makes the parent and records that the attachment is on it.
+
+    Returns the parent, and a descriptor to close when the ADD has ended. CniError PARENT_UNUSABLE where the parent is
+    used as something else, naming by whom.
+    """
+    network, attachment, home = task.network, task.attachment, task.home
+    with Records(create=True) as records:
+        plan = parents.plan(network, home.rtnl)
+        parents.refuse_unusable(plan, home.rtnl)
+        parent = plan.parent
+        if not parent or plan.is_unfinished:
+            parent = steps.take(
+                "make the parent",
+                lambda: parents.make(plan, home.rtnl),
+                lambda: _remove_orphan(network, task.host, task.container),
+            )
+        key = str(ParentKey(home.inode, parent.index))
+        _claim(task, parent, key, records)
+        before = records.of(attachment)
+
+        running = steps.take(
+            "record the attachment",
+            lambda: records.join(attachment, network.name, key, task.kind.use(network)),
+            lambda: _restore(task, before),
+        )
+        return parent, running
+
+
+def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr]) -> None:
+    """Makes the host routes of the subnets that are missing, and records that the attachment needs them all.
+
+    CniError ROUTE_CONFLICT, before anything is made.
+    """
+    from cni_core import hostroutes  # not for macvlan to pay for
+
+    attachment, network, host = task.attachment, task.network, task.host
+    with Records(create=True) as records:
+        _remove_unused_routes(records, host)
+        routes = hostroutes.main_table(host.rtnl, subnets)
+        hostroutes.refuse_conflicts(subnets, parent, routes, host.rtnl)
+        key, before = ParentKey(host.inode, parent.index), records.of(attachment)
+
+        def make() -> None:
+            for subnet in subnets:
+                records.add(attachment, network.name, host_route_key(key, subnet))
+            messages = [new_route(route, beside=False) for route in hostroutes.missing(subnets, parent, routes)]
+            if messages:
+                host.rtnl.execute(*messages)
+
+        steps.take("make the host routes", make, lambda: _restore(task, before))
+
+
+def _restore(task: Task, before: Record | None) -> None:
+    """Makes the attachment's record what it was before this ADD, and removes what nobody needs without it."""
+    routed = has_host_routes(task.kind, task.network)
+    with Records(create=True) as records:
+        left = records.restore(task.attachment, before)
+        _remove(left, records, task.network, task.host, task.container, routed=routed)
+
+
+def _claim(task: Task, parent: Link, key: str, records: Records) -> None:
+    """CniError PARENT_UNUSABLE unless the network may use the parent now; forgets attachments that are dead."""
+    claim = claims.Claim(task.kind, task.kind.use(task.network), key, records)
+    if claim.is_evident:
+        return
+    from cni_core.uppers import Uppers, elsewhere  # not for a call to pay for that need not ask
+
+    with Uppers(parent, task.home, task.attachment.link_name, task.container) as uppers:
+        for dead in claim.settle(uppers, lambda: (link for link, _ in elsewhere(parent.index, task.host))):
+            records.leave(dead)
+
+
+# The end of attachments
+
+
+def leave(
+    attachments: Callable[[Records], Iterable[Attachment]],
+    network: Network,
+    host: Place,
+    container: Place | None,
+    *,
+    routed: bool,
+) -> None:
+    """Forgets attachments of a network, and removes what is ours and nobody needs any more.
+
+    routed: the network has host routes, of which some may be left though no record tells.
+    """
+    try:
+        records = Records(create=routed)
+    except FileNotFoundError:
+        return
+    with records:
+        left = [key for attachment in attachments(records) for key in records.leave(attachment)]
+        _remove(left, records, network, host, container, routed=routed)
+
+
+def _remove(
+    keys: list[str], records: Records, network: Network, host: Place, container: Place | None, *, routed: bool
+) -> None:
+    """Removes the shared things of those keys, which nobody needs any more, and a parent that nobody recorded."""
+    parent_keys = [ParentKey.parse(key) for key in keys]
+    if routed or None in parent_keys:  # whose key is no parent's is a host route
+        _remove_unused_routes(records, host)
+    for parent in parent_keys:
+        if parent:
+            _remove_unused_parent(parent, records, host, container)
+    _remove_unrecorded_parent(records, network, host, container)
+
+
+def _remove_unused_routes(records: Records, host: Place) -> None:
+    """Removes every host route of ours that no attachment needs: not by the records, nor, should they be lost, by the
+    addresses of the links there are.
+    """
+    from cni_core import hostroutes
+    from cni_core.uppers import elsewhere
+
+    for route in hostroutes.ours(hostroutes.main_table(host.rtnl)):
+        key = ParentKey(host.inode, route.links[0])
+        if not records.users(host_route_key(key, route.dst)) and not any(
+            address.cidr.address in route.dst
+            for link, place in elsewhere(key.index, host)
+            for address in place.rtnl.addresses(link.index)
+        ):
+            host.rtnl.execute(del_route(route))
+
+
+def _remove_orphan(network: Network, host: Place, container: Place | None) -> None:
+    with Records(create=True) as records:
+        _remove_unrecorded_parent(records, network, host, container)
+
+
+def _remove_unrecorded_parent(records: Records, network: Network, host: Place, container: Place | None) -> None:
+    """Removes the parent, or of a VLAN of a VLAN the one below, that an ADD made which was killed, or failed, before it
+    could record it.
+    """
+    home = container if network.link_in_container else host
+    if not network.may_make_its_parent or not home:  # without a home it went with its namespace
+        return
+    try:
+        lower = parents.plan(network, home.rtnl).lower
+    except CniError:
+        return
+    if lower:
+        _remove_unused_parent(ParentKey(home.inode, lower.index), records, host, container)
+
+
+def _remove_unused_parent(key: ParentKey, records: Records, host: Place, container: Place | None) -> None:
+    """Removes the parent if it is ours and nothing of anybody's is on it; then likewise the one below."""
+    home = next((place for place in (host, container) if place and place.inode == key.namespace), None)
+    while home and key.index and not records.use(str(key)):
+        parent = home.rtnl.link(index=key.index)
+        if not parent or not parents.is_ours(parent) or carries_anything(parent, home):
+            return
+        key = ParentKey(key.namespace, parents.remove(parent.index, home.rtnl))
+
+
+# For people
+
+
+def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place) -> None:
+    """CniError PARENT_UNUSABLE where no attachment of the network could join a parent of the host now, whoever is on
+    it.
+    """
+    from cni_core.uppers import Uppers, elsewhere
+
+    with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
+        claim = claims.Claim(kind, kind.use(network), str(ParentKey(host.inode, parent.index)), records)
+        if not claim.is_evident:
+            claim.settle(uppers, lambda: (link for link, _ in elsewhere(parent.index, host)))
+        claim.refuse_newcomer(uppers)
+
+
+def carries_anything(parent: Link, home: Place) -> bool:
+    """Whether anything of anybody's is on a link of a place."""
+    from cni_core.uppers import Uppers, elsewhere
+
+    with Uppers(parent, home, _ASKING, home) as uppers:
+        if any(link.parent == parent.index and link.parent_nsid is None for link in home.rtnl.links()):
+            return True
+        if not uppers.are_none:
+            return True
+    # A VLAN on it hinders neither.
+    return home.is_host and any(True for _ in elsewhere(parent.index, home))
