@@ -9,7 +9,7 @@ import sys
 from _socket import AF_INET6
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,12 +17,13 @@ from typing import Any, NoReturn
 from cni_cli.conflists import KINDS
 from cni_cli.kinds import is_host_local, link_kind
 from cni_core.address import Cidr
-from cni_core.config import SUPPORTED, version_of, without_nulls
+from cni_core.config import SUPPORTED, as_go_reads, version_of
 from cni_core.errors import CniError, located
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
+from cni_core.schema.spellings import USUAL
 from ipam.host_local import route_of
 from ipam.ranges import Range, range_sets
 
@@ -149,7 +150,7 @@ def _of_the_list(document: dict[str, Any]) -> Found:
         yield ("name",), f"{json.dumps(name)} cannot be a network's name", True
     if not isinstance(plugins, list) or not plugins:
         yield ("plugins",), "is not a list of plugins", True
-    for path, text in _misspelt(document, OF_LISTS, ()):
+    for path, text in _misspelt(document, OF_LISTS, (), usual={}):  # libcni matches these exactly
         yield path, text, False
 
 
@@ -192,7 +193,7 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         if near:
             yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
-    own = without_nulls(config)
+    own = as_go_reads(config)
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
         yield (*place, *problem.path), problem.message, True
@@ -276,9 +277,14 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
             yield from _misspelt(one, known["range"], ("ipam", "ranges", i, j))
 
 
-def _misspelt(members: Any, known: set[str], place: Position) -> Iterator[tuple[Position, str]]:
+def _misspelt(
+    members: Any, known: set[str], place: Position, usual: Mapping[str, str] = USUAL
+) -> Iterator[tuple[Position, str]]:
     if isinstance(members, dict):
         for key in members.keys() - known:
+            if usual.get(key.lower()) in known:
+                yield (*place, key), f"is read as {usual[key.lower()]}, which is the usual spelling"
+                continue
             near = f"; did you mean {OF_DOCKER[key]}?" if key in OF_DOCKER and not place else ""
             near = near or meant(key, known, 0.8)
             if near:

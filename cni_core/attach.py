@@ -107,6 +107,13 @@ class Attachments:
             chain.take_parent(network, request, result)
         return network
 
+    def _network_to_leave(self, request: Request) -> Network:
+        """The same, for what takes back, whatever the chain has become meanwhile."""
+        try:
+            return self._network(request)
+        except CniError:
+            return Network(request.config)
+
     def _take_over(self, request: Request, result: Result) -> Result | None:
         """The addresses of the chain where the configuration has no IPAM; None where IPAM is to be asked."""
         if not (self._kind.TAKES_OVER and result.ips) or request.ipam.get("type"):
@@ -138,7 +145,7 @@ class Attachments:
 
         An IPAM that needs the link gives them back first; where it fails, all else goes nevertheless.
         """
-        network, ipam, failure = self._network(request), self._ipam(request), None
+        network, ipam, failure = self._network_to_leave(request), self._ipam(request), None
         with Place.host() as host:
             container = _container_if_there(request, host)
             try:
@@ -184,7 +191,7 @@ class Attachments:
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        network, valid = self._network(request), request.valid_attachments
+        network, valid = self._network_to_leave(request), request.valid_attachments
         with Place.host() as host:
             shared.leave(
                 lambda records: [found for found in records.of_network(network.name) if found not in valid],

@@ -6,7 +6,7 @@ import sys
 from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, open as open_fd, read, umask, write
 
 from cni_core import second_tier
-from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
+from cni_core.config import LATEST, SINCE, SUPPORTED, TAKE_BACK, parse_config, usable, version_of
 from cni_core.errors import (
     INTERNAL,
     INVALID_CONFIG,
@@ -17,7 +17,7 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
-from cni_core.strictjson import MAX_BYTES, dumps
+from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,10 +128,13 @@ def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -
     from cni_core.request import Request
 
     plugin = load()
-    config = parse_config(stdin)
-    request = Request(command, environ, config, stdin)
+    config = parse_config(stdin, MAX_BYTES if command == "ADD" else MAX_BYTES_WITH_RESULT)
     if not plugin.accepts(config):
-        raise _explained(plugin.schema, config)
+        if command not in TAKE_BACK:
+            Request(command, environ, config)  # what is wrong with the call itself is told first
+            raise _explained(plugin.schema, config)
+        config = usable(config, plugin.accepts)
+    request = Request(command, environ, config, stdin)
     if command == "ADD":
         return plugin.add(request).to_json(request.cni_version)
     if command == "DEL":
@@ -174,7 +177,7 @@ def _failure(error: CniError, stdin: bytes) -> tuple[int, bytes]:
 def _error_version(stdin: bytes) -> str:
     """An error repeats the configuration's cniVersion, if that much of it can be read."""
     try:
-        return version_of(parse_config(stdin))
+        return version_of(parse_config(stdin, MAX_BYTES_WITH_RESULT))
     except Exception:
         return LATEST
 
@@ -230,10 +233,11 @@ def _told(answer: tuple[int, bytes]) -> int:
 
 def _read_all(fd: int) -> bytes:
     """Everything to be read, or a little more than the longest configuration that is accepted. CniError."""
+    limit = MAX_BYTES if process_environ.get(b"CNI_COMMAND") == b"ADD" else MAX_BYTES_WITH_RESULT
     parts: list[bytes] = []
     size = 0
     try:
-        while size <= MAX_BYTES:
+        while size <= limit:
             if not second_tier.readable(fd, _STDIN_SECONDS * 1000):
                 message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"
                 raise CniError(TRY_AGAIN_LATER, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr
-from cni_core.config import SINCE, SUPPORTED, version_of
+from cni_core.config import SINCE, SUPPORTED, TAKE_BACK, version_of
 from cni_core.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
 from cni_core.names import Attachment
 from cni_core.result import Result
@@ -43,7 +43,8 @@ class Request:
         self.attachment = Attachment(environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", ""))
         self.netns = environ.get("CNI_NETNS", "")
         self.path = [directory for directory in environ.get("CNI_PATH", "").split(":") if directory]
-        self.args = _parse_args(environ.get("CNI_ARGS", ""))
+        # Nothing in them says what is to be taken back.
+        self.args = {} if command in TAKE_BACK else _parse_args(environ.get("CNI_ARGS", ""))
         self.cni_version = _check_version(command, config)
         self.config = config
         self._stdin = stdin

@@ -25,7 +25,7 @@ from posix import (
     write,
 )
 
-from cni_core.config import LATEST, SUPPORTED, without_nulls
+from cni_core.config import LATEST, SUPPORTED, as_go_reads
 from cni_core.errors import (
     ADDRESS_UNAVAILABLE,
     DECODING_FAILURE,
@@ -302,7 +302,7 @@ def _result(kind: str, output: bytes, words: str) -> Result:
     except JsonError as error:
         message = f"{kind} answered with no JSON: {error}"
         raise CniError(DECODING_FAILURE, message, words or _words(output), path=("ipam",)) from None
-    document = without_nulls(document) if isinstance(document, dict) else None
+    document = as_go_reads(document) if isinstance(document, dict) else None
     if document is None or not is_result(document) or document.get("cniVersion", LATEST) not in SUPPORTED:
         message = f"{kind} answered with something else than a result"
         raise CniError(DECODING_FAILURE, message, words or _words(output), path=("ipam",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from errno import EBUSY, EEXIST, EINVAL, ENOSPC
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cni_core import errors, link as links
+from cni_core import entry, errors, link as links
 from cni_core.address import Address, Cidr
 from cni_core.errors import CniError
 from cni_core.names import Attachment
@@ -19,7 +20,7 @@ from cni_core.rtnl import messages
 from cni_core.rtnl.messages import Link
 from cni_core.task import Task
 from ipam import host_local
-from tests.unit.calls import host_local as ipam_of
+from tests.unit.calls import attachment, host_local as ipam_of
 from tests.unit.conftest import Node
 from tests.unit.kernel import HOST, route
 
@@ -291,6 +292,53 @@ def test_del_takes_all_away_and_once_more_is_no_error(node: Node) -> None:
         node.delete(network)
         assert node.state() | {"records": []} == clean
     assert node.attached() == []
+
+
+BROKEN_SINCE = [
+    {"mode": "Bridge"},
+    {"mtu": -1},
+    {"vlan": "100"},
+    {"master": "a-name-of-twenty-byte"},
+    {"dad": "never", "mac": "no address"},
+    {"prevResult": {"ips": [{"address": "null/32"}]}},
+    {"prevResult": [1]},
+    {"runtimeConfig": {"ips": ["x"]}, "args": 7},
+    {"cni.dev/attachments": "x"},
+]
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+@pytest.mark.parametrize("broken", BROKEN_SINCE, ids=str)
+@pytest.mark.parametrize("keys", [{"vlan": 50}, {"type": "ipvlan", "mode": "l3", "vlan": 50}], ids=["VLAN", "L3"])
+def test_what_add_made_is_taken_back_whatever_the_configuration_is_now(
+    node: Node, keys: dict[str, Any], broken: dict[str, Any], command: str
+) -> None:
+    network = node.config("10.8.1.0/24", **keys)
+    clean = node.state()
+    node.add(network)
+    if command == "GC":
+        node.container().links.clear()  # with its namespace
+    told = network | {"cni.dev/valid-attachments": []} | broken
+    broken_ipam = told["ipam"] | {"routes": 5, "ranges": [[{"subnet": "10.8.1.5/x"}]]}
+    for config in (told, told | {"ipam": broken_ipam}):
+        assert call(node, command, config, CNI_ARGS="neither a key nor a value") == (0, b"")
+        assert node.state() == clean
+
+
+def call(node: Node, command: str, config: dict[str, Any], **environ: str) -> tuple[int, bytes]:
+    """As a runtime does: its exit status and stdout."""
+    plugin = node.plugins[config["type"]]
+    variables = {"CNI_COMMAND": command, **attachment("c1"), **environ}
+    encoded = {name.encode(): value.encode() for name, value in variables.items()}
+    return entry.call(encoded, json.dumps(config).encode(), lambda: plugin)
+
+
+def test_without_a_networks_name_nothing_can_be_found(node: Node) -> None:
+    node.add(node.config())
+    for name in (None, "../net1", 5):
+        status, answer = call(node, "DEL", node.config() | {"name": name})
+        assert (status, json.loads(answer)["code"]) == (1, errors.INVALID_CONFIG)
+    assert node.leases() == {"10.1.0.2": "c1/eth0"}
 
 
 def test_del_before_any_add_makes_nothing(node: Node, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ ARROWS = {
 # The floors of cni_core and ipam: a module imports of them only what is on a floor below its own.
 FLOORS = (
     # The ground: errors, names and numbers; what is of types alone.
-    ("errors", "address", "names", "strictjson", "contracts", "task"),
+    ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings"),
     # Documents and messages as values.
     ("config", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
     # The doors to the outside: the caller, files, the kernel.
@@ -73,7 +73,7 @@ OF_ANY_CALL = {
         f"cni_core.{name}"
         for name in (
             *("address", "config", "entry", "errors", "files", "interrupts", "names", "request", "result", "schema"),
-            *("schema.formats", "schema.validators", "second_tier", "strictjson", "sysctl", "undo"),
+            *("schema.formats", "schema.spellings", "schema.validators", "second_tier", "strictjson", "sysctl", "undo"),
         )
     ),
     *("ipam", "ipam.host_local", "ipam.index", "ipam.ranges", "ipam.store"),

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from cni_core import errors
 from cni_core.address import Address
-from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
+from cni_core.config import LATEST, SINCE, SUPPORTED, as_go_reads, parse_config, version_of
 from cni_core.errors import CniError
 from cni_core.network import Network
 from cni_core.request import Request
@@ -311,3 +311,25 @@ def test_no_list_of_valid_attachments_is_an_error_and_not_an_empty_list(members:
         _ = request("GC", document).valid_attachments
     assert refused.value.code == errors.INVALID_CONFIG
     assert "nothing was freed" in refused.value.msg
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"Master": "eth1", "MTU": 1400}, {"master": "eth1", "mtu": 1400}),
+        ({"IPAM": {"Type": "host-local", "datadir": "/x"}}, {"ipam": {"type": "host-local", "dataDir": "/x"}}),
+        (
+            {"ipam": {"Ranges": [[{"subnet": "10.1.0.0/24", "rangestart": "10.1.0.5", "RANGEEND": "10.1.0.9"}]]}},
+            {"ipam": {"ranges": [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.9"}]]}},
+        ),
+        ({"RuntimeConfig": {"IPs": ["10.1.0.7"], "MAC": "x"}}, {"runtimeConfig": {"ips": ["10.1.0.7"], "mac": "x"}}),
+        ({"PrevResult": {"IPs": [{"Address": "10.1.0.7/24"}]}}, {"prevResult": {"ips": [{"address": "10.1.0.7/24"}]}}),
+        ({"master": "eth0", "Master": "eth1"}, {"master": "eth1"}),
+        ({"Master": "eth1", "master": "eth0"}, {"master": "eth0"}),
+        ({"Master": "eth1", "master": None}, {"master": "eth1"}),
+        ({"AuxAddresses": {"Gateway": "10.1.0.9"}}, {"auxAddresses": {"Gateway": "10.1.0.9"}}),
+        ({"nobodyKnows": {"MTU": 1}}, {"nobodyKnows": {"mtu": 1}}),
+    ],
+)
+def test_keys_are_matched_as_gos_json_reader_does(written: dict[str, Any], read: dict[str, Any]) -> None:
+    assert as_go_reads(written) == parse_config(json.dumps(written).encode()) == read

@@ -46,8 +46,8 @@ def test_each_problem_has_its_line_path_and_suggestion() -> None:
             'plugins[0].mode: "bridged" is not one of bridge, private, vepa, passthru; did you mean bridge?',
             True,
         ),
-        (9, "plugins[0].MTU: nobody knows this key; did you mean mtu?", False),
-        (12, "plugins[0].ipam.ranges[0][0].rangestart: nobody knows this key; did you mean rangeStart?", False),
+        (9, "plugins[0].MTU: is read as mtu, which is the usual spelling", False),
+        (12, "plugins[0].ipam.ranges[0][0].rangestart: is read as rangeStart, which is the usual spelling", False),
         (
             14,
             'plugins[0].ipam.routes[0].dst: "10.9.0.0" is not an address with a prefix length, such as 10.1.0.0/16',
@@ -79,7 +79,10 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
         (plain(cniVersion="1.0.1"), ['cniVersion: "1.0.1" is not one of']),
         (plain(cniVersion=None), ["cniVersion is missing, and taken for 0.1.0"]),
         (plain(capabilities=["ips"]), ["capabilities: is not an object of booleans"]),
-        (plain(parent="eth0", Mode="vepa"), ["Mode: nobody knows", "parent: nobody knows this key; did you mean mas"]),
+        (
+            plain(parent="eth0", Mode="vepa"),
+            ["Mode: is read as mode", "parent: nobody knows this key; did you mean mas"],
+        ),
         (plain(ipam={"type": "host_local"}), ['ipam.type: "host_local" is another plugin; did you mean host-local?']),
         (plain(mac="01:00:00:00:00:01"), ["mac: 01:00:00:00:00:01 is not the address of a single host"]),
         ('{"cniVersion": "1.0.0", "name": "lan", "Plugins": []}', ["Plugins: nobody knows", "type is missing"]),
