@@ -32,6 +32,7 @@ from cni_core.shared import carries_anything, has_host_routes
 from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
+OWN_ROUTES = "See to the way there yourself, or choose another subnet."
 BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
 # What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
@@ -330,7 +331,11 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                 _refuse_mtu(config, parent)
                 if has_host_routes(link_kind(config), values):
                     subnets = subnets_of(config)
-                    hostroutes.refuse_conflicts(subnets, parent, hostroutes.main_table(host, subnets), host)
+                    routes = hostroutes.main_table(host, subnets)
+                    if values.host_routes:
+                        hostroutes.refuse_conflicts(subnets, parent, routes, host)
+                    for subnet, why in hostroutes.conflicts(subnets, parent, routes, host).items():
+                        yield Check(WARNING, f"{about}: {subnet} gets no route on this host: {why}", OWN_ROUTES)
             except CniError as error:
                 why = error.problem if error.path == ("master",) else error.msg
                 yield Check(FAILURE, f"{about}: {why}", error.details)
@@ -366,6 +371,9 @@ def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Itera
     """lowest: the parent itself, or of a VLAN the link below."""
     if parent.carrier:
         yield Check(OK, f"{parent.name}: up, MTU {parent.mtu}")
+    elif not parent.up:
+        mend = f"Containers work when it comes up: ip link set {parent.name} up"
+        yield Check(WARNING, f"{parent.name}: down, MTU {parent.mtu}", mend)
     else:
         yield Check(WARNING, f"{parent.name}: up, but without a carrier", "See to the cable, or the switch's port.")
     directory = SYS / "class/net" / lowest.name

@@ -187,22 +187,27 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
         if not parent:
             below = lower(network, host)
             link = host.link(below[0]) if below else None
-            if link:
-                _refuse_routes(network, link, host)
-            return [] if values.internal else [f"{plan.absent}; {MADE_LATER}"]
+            remarks = _without_routes(network, link, host) if link else []
+            return [] if values.internal else [*remarks, f"{plan.absent}; {MADE_LATER}"]
         parents.refuse_mtu(values, parent)
         if ask:
             refuse_other_use(kind, values, parent, home)
-        _refuse_routes(network, parent, host)
         # An L3 network has nobody else on it.
-        return [] if kind.is_routed(values) else list(_remarks_on(ranges_of(network.config), parent, host))
+        if kind.is_routed(values):
+            return _without_routes(network, parent, host)
+        return list(_remarks_on(ranges_of(network.config), parent, host))
 
 
-def _refuse_routes(network: Network, parent: Link, host: Rtnl) -> None:
-    """CniError where the host sends a subnet elsewhere that it would have to send to the parent."""
-    if has_host_routes(link_kind(network.config), network.values):
-        subnets = subnets_of(network.config)
-        hostroutes.refuse_conflicts(subnets, parent, hostroutes.main_table(host, subnets), host)
+def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
+    """Which subnets get no host route, because the host uses them already. CniError where they are asked for."""
+    if not has_host_routes(link_kind(network.config), network.values):
+        return []
+    subnets = subnets_of(network.config)
+    routes = hostroutes.main_table(host, subnets)
+    if network.values.host_routes:
+        hostroutes.refuse_conflicts(subnets, parent, routes, host)
+    found = hostroutes.conflicts(subnets, parent, routes, host)
+    return [f"{subnet} gets no route on this host: {why}." for subnet, why in found.items()]
 
 
 def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:

@@ -9,7 +9,8 @@ the other order, and is content with what is gone already.
 
 from __future__ import annotations
 
-from posix import close
+from _socket import AF_INET6
+from posix import close, write
 
 from cni_core import link as links, parent as parents, shared
 from cni_core.address import format_mac
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from cni_core.result import IP
     from cni_core.rtnl.messages import Link
     from cni_core.undo import Steps
+
+
+_LEAST_MTU_OF_IPV6 = 1280
 
 
 class Attachments:
@@ -82,6 +86,7 @@ class Attachments:
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
+        _refuse_ipv6_on_too_little(link, addresses)
         links.configure(task, link, parent, addresses)
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)
@@ -89,6 +94,10 @@ class Attachments:
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = network.dns or addresses.dns or result.dns
+        if not parent.carrier:
+            _say(
+                f"{parent.name} {'has no carrier' if parent.up else 'is down'}: {request.ifname} works when it comes up"
+            )
         return result
 
     def _ask(self, request: Request, task: Task, steps: Steps, link: Link) -> Result:
@@ -185,7 +194,8 @@ class Attachments:
             if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
-                subnets = self._subnets(request, links.own_ips(task, result))
+                own = self._subnets(request, links.own_ips(task, result))
+                subnets = shared.recorded_subnets(task, plan.parent, own)
                 hostroutes.verify(subnets, plan.parent, hostroutes.main_table(host.rtnl, subnets))
         self._ipam(request).check(request)
 
@@ -206,7 +216,9 @@ class Attachments:
         """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
         network = self._network(request)
         try:
-            if not network.link_in_container:
+            # Behind others of a chain it is told its parent at ADD.
+            of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
+            if not network.link_in_container and not of_the_chain:
                 with Place.host() as host:
                     plan = parents.plan(network, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
@@ -215,6 +227,21 @@ class Attachments:
             self._ipam(request).status(request)
         except CniError as error:
             raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
+
+
+def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
+    """CniError where the kernel has no IPv6 on the link, as of an MTU of less than 1280 (RFC 8200, 5)."""
+    if link.mtu < _LEAST_MTU_OF_IPV6 and any(ip.cidr.family == AF_INET6 for ip in addresses.ips):
+        problem = f"{link.mtu} is less than the {_LEAST_MTU_OF_IPV6} that IPv6 needs"
+        raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
+
+
+def _say(remark: str) -> None:
+    """On stderr, which runtimes log (SPEC.md, section 4)."""
+    try:
+        write(2, f"{remark}\n".encode())
+    except OSError:  # nobody listens
+        pass
 
 
 def _container_if_there(request: Request, host: Place) -> Place | None:

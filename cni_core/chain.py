@@ -35,7 +35,7 @@ def take_parent(network: Network, request: Request, result: Result) -> None:
             path=("master",),
         )
     network.masters = [found[0].name]
-    network.link_in_container = bool(found[0].sandbox)
+    network.link_in_container = network.link_in_container or bool(found[0].sandbox)
 
 
 def take_addresses(result: Result) -> Result:

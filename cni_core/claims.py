@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cni_core.contracts import LinkKind
     from cni_core.names import Attachment
+    from cni_core.network import Network
     from cni_core.rtnl.messages import Link
 
     class Recorded(Protocol):
@@ -39,26 +40,29 @@ if TYPE_CHECKING:
 
 
 class Claim:
-    """A network's claim on the parent of a key: to use it as `use`, which is LinkKind.use of the network."""
+    """A network's claim on the parent of a key, to use it as `use` (LinkKind.use)."""
 
-    __slots__ = ("_key", "_kind", "_records", "use")
+    __slots__ = ("_exclusive", "_key", "_kind", "_records", "use")
 
-    def __init__(self, kind: LinkKind, use: str, key: str, records: Recorded) -> None:
+    def __init__(self, kind: LinkKind, network: Network, key: str, records: Recorded) -> None:
         self._kind = kind
+        self._exclusive = kind.is_exclusive(network)
         self._key = key
         self._records = records
-        self.use = use
+        self.use = kind.use(network)
 
     @property
     def is_evident(self) -> bool:
         """Whether the records alone allow it, so that the kernel need not be asked."""
         recorded = self._records.use(self._key)
-        return recorded == self.use or not (recorded or self._kind.SWITCHES_OTHERS)
+        if recorded == self.use:
+            return not self._exclusive
+        return not (recorded or self._kind.SWITCHES_OTHERS)
 
     def settle(self, uppers: Asked, there: Callable[[], Iterable[Link]]) -> list[Attachment]:
         """The attachments whose records are to be forgotten, because they are dead: nobody is on the parent.
 
-        there: the links on the parent in other namespaces. CniError PARENT_UNUSABLE where the parent is used as
+        there: the links on the parent, wherever they are. CniError PARENT_UNUSABLE where the parent is in use as
         something else, naming by whom.
         """
         recorded = self._records.use(self._key)
@@ -69,9 +73,12 @@ class Claim:
                 raise refusal(uppers.parent, self.use, recorded, users)
             return [attachment for attachment, _ in users]
         if not uppers.admit("macvlan"):
-            found = {self._kind.use_of(link) for link in there() if link.kind == self._kind.NAME}
+            others = [link for link in there() if link.kind == self._kind.NAME]
+            found = {self._kind.use_of(link) for link in others}
             if found != {self.use}:
-                raise refusal(uppers.parent, self.use, " and ".join(sorted(found)), [])
+                own = [link.name for link in others if link.parent_nsid is None]
+                whose = f"the host's own {', '.join(own)}" if own else ""
+                raise refusal(uppers.parent, self.use, " and ".join(sorted(found)), [], whose)
         return []
 
     def refuse_newcomer(self, uppers: Asked) -> None:
@@ -83,9 +90,9 @@ class Claim:
             raise refusal(uppers.parent, self.use, "", [])
 
 
-def refusal(parent: Link, wanted: str, found: str, users: list[tuple[Attachment, str]]) -> CniError:
+def refusal(parent: Link, wanted: str, found: str, users: list[tuple[Attachment, str]], whose: str = "") -> CniError:
     """The error for a parent that is used as something else, by us or (users empty) by somebody else."""
-    who = ", ".join(f"{attachment} of network {network}" for attachment, network in users)
+    who = ", ".join(f"{attachment} of network {network}" for attachment, network in users) or whose
     return CniError(
         PARENT_UNUSABLE,
         f"{parent.name} is in use as {found or 'another kind of link'} by {who or 'somebody else'}: "

@@ -71,8 +71,16 @@ def as_go_reads(members: dict[str, Any]) -> dict[str, Any]:
             continue
         if name not in KNOWN:
             name = USUAL.get(name.lower(), name)
-        found[name] = value if name in _MAPS else _read(value)
+        found[name] = _read_map(value) if name in _MAPS else _read(value)
     return found
+
+
+def _read_map(value: Any) -> Any:
+    return (
+        {name: _read(member) for name, member in value.items() if member is not None}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _read(value: Any) -> Any:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
             """Whether the kernel gives a new link's mode to all others of its parent."""
 
         @property
+        def LIES_FLAT_ON(self) -> tuple[str, ...]:
+            """Kinds of parent through which the kernel looks, to put a new link on the parent's own parent."""
+
+        @property
         def HAS_OWN_MAC(self) -> bool:
             """Whether each link has a hardware address of its own, not its parent's."""
 
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
 
         def use_of(self, link: Link) -> str:
             """The use of the parent of a link that is there."""
+
+        def is_exclusive(self, network: Network) -> bool:
+            """Whether a parent that is used so carries one link alone."""
 
         def is_routed(self, network: Network) -> bool:
             """Whether packets go by routes alone, so that there are no next hops."""

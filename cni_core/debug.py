@@ -120,7 +120,7 @@ def request_words(message: m.Message) -> str:
         return f"ip address add {address.cidr} dev if{address.index}{nodad}"
     if message.kind in (m.RTM_NEWROUTE, m.RTM_DELROUTE):
         route = m.Route.decode(message.body)
-        beside = "append" if message.flags & m.NLM_F_APPEND else "add"
+        beside = "add" if message.flags & m.NLM_F_EXCL else "prepend"
         return f"ip route {'del' if message.kind == m.RTM_DELROUTE else beside} {_route(route)}"
     return f"ip {'address' if message.kind == m.RTM_GETADDR else 'route'} show"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, open as open_fd, read, umask, write
 
-from cni_core import second_tier
+from cni_core import __version__, second_tier
 from cni_core.config import LATEST, SINCE, SUPPORTED, TAKE_BACK, parse_config, usable, version_of
 from cni_core.errors import (
     INTERNAL,
@@ -54,10 +54,11 @@ if TYPE_CHECKING:
     Commands = Callable[[str, list[str]], int]
 
 
+_VERSION_MILLISECONDS = 100
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
-This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
-and a network configuration on standard input (https://www.cni.dev/docs/spec/).
+This is the {name} CNI plugin, version {release}: container runtimes call it, with CNI_COMMAND and other variables in
+the environment and a network configuration on standard input (https://www.cni.dev/docs/spec/).
 Commands: VERSION, {commands}. Specification versions: {versions}.
 """
 
@@ -112,7 +113,7 @@ def _innermost(error: BaseException) -> str:
 
 def usage(name: str) -> str:
     """For a person who called the plugin by hand."""
-    return USAGE.format(name=name, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
+    return USAGE.format(name=name, release=__version__, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
 
 
 def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -> dict[str, Any] | None:
@@ -233,12 +234,17 @@ def _told(answer: tuple[int, bytes]) -> int:
 
 def _read_all(fd: int) -> bytes:
     """Everything to be read, or a little more than the longest configuration that is accepted. CniError."""
-    limit = MAX_BYTES if process_environ.get(b"CNI_COMMAND") == b"ADD" else MAX_BYTES_WITH_RESULT
+    command = process_environ.get(b"CNI_COMMAND")
+    limit = MAX_BYTES if command == b"ADD" else MAX_BYTES_WITH_RESULT
+    # A version is told without a configuration, too: of an input that stays open only what comes at once counts.
+    patience = _VERSION_MILLISECONDS if command == b"VERSION" else _STDIN_SECONDS * 1000
     parts: list[bytes] = []
     size = 0
     try:
         while size <= limit:
-            if not second_tier.readable(fd, _STDIN_SECONDS * 1000):
+            if not second_tier.readable(fd, patience):
+                if command == b"VERSION":
+                    break
                 message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"
                 raise CniError(TRY_AGAIN_LATER, message)
             part = read(fd, 1 << 16)

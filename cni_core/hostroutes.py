@@ -49,19 +49,32 @@ def missing(subnets: list[Cidr], parent: Link, routes: list[Route]) -> list[Rout
     ]
 
 
-def refuse_conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> None:
-    """CniError ROUTE_CONFLICT where a subnet is the parent's own, or where the host sends it, or a part of it,
-    elsewhere.
+def conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> dict[Cidr, str]:
+    """The subnets to which no host route may be made, each with the reason: one that is the parent's own, or that the
+    host sends, or a part of it, elsewhere.
     """
     addresses = rtnl.addresses(parent.index)
+    found = {}
     for subnet in subnets:
-        for address in addresses:
-            if address.cidr.overlaps(subnet):
-                raise _conflict(subnet, f"{parent.name} itself has the address {address.cidr}")
-    for subnet in subnets:
+        own = next((address.cidr for address in addresses if address.cidr.overlaps(subnet)), None)
         elsewhere = _elsewhere(subnet, parent, routes)
-        if elsewhere:
-            raise _conflict(subnet, f"the host has the route {_text(elsewhere, rtnl)}")
+        if own:
+            found[subnet] = f"{parent.name} itself has the address {own}"
+        elif elsewhere:
+            found[subnet] = f"the host has the route {_text(elsewhere, rtnl)}"
+    return found
+
+
+def refuse_conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> None:
+    """CniError ROUTE_CONFLICT for the first of them."""
+    for subnet, why in conflicts(subnets, parent, routes, rtnl).items():
+        raise CniError(
+            ROUTE_CONFLICT,
+            f"{subnet} cannot be a subnet behind the parent: {why}",
+            "With `hostRoutes` each subnet gets a route of its own on the host. Choose another subnet, remove what is "
+            "in the way, or leave `hostRoutes` out and see to the routes yourself.",
+            path=("ipam",),
+        )
 
 
 def verify(subnets: list[Cidr], parent: Link, routes: list[Route]) -> None:
@@ -100,13 +113,3 @@ def _leads_to(route: Route, parent: Link) -> bool:
 def _text(route: Route, rtnl: Rtnl) -> str:
     link = rtnl.link(index=route.links[0]) if route.links else None
     return f"{route} dev {link.name}" if link else str(route)
-
-
-def _conflict(subnet: Cidr, why: str) -> CniError:
-    return CniError(
-        ROUTE_CONFLICT,
-        f"{subnet} cannot be a subnet behind the parent: {why}",
-        "In L3 each subnet gets a route of its own on the host. Choose another subnet, remove what is in the way, or "
-        "set `hostRoutes` to false and see to the routes yourself.",
-        path=("ipam",),
-    )

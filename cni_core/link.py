@@ -9,14 +9,17 @@ link's alias: by that a DEL whose namespace is another container's by now, as a 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV
 
 from cni_core import sysctl
-from cni_core.address import format_mac
+from cni_core.address import Address, Cidr, format_mac
 from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.names import Attachment, is_link_name
+from cni_core.parent import carrier_of
 from cni_core.rtnl.messages import (
+    RT_TABLE_MAIN,
     RTM_NEWADDR,
+    USER_METRIC,
     Route,
     announce,
     del_link,
@@ -31,13 +34,15 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.address import Address
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
     from cni_core.result import IP, Result, RouteSpec
     from cni_core.rtnl.messages import Link, Message
     from cni_core.rtnl.socket import Rtnl
     from cni_core.task import Task
+
+
+_LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
 
 
 def refuse_existing(ifname: str, container: Place) -> None:
@@ -106,15 +111,15 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
 
         timers = dad.Timers(task.network.dad or dad.FAST)
         messages += [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in ipv6]
-    messages += [new_route(route) for route in routes(result.routes, result.ips, link.index)]
+    messages += [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
     with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
-        sysctl.write("1", "net", "ipv4", "conf", link.name, "arp_notify")
+        sysctl.try_to_write("1", "net", "ipv4", "conf", link.name, "arp_notify")
         if ipv6:
             for name in ("lo", link.name):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
-            sysctl.write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
+            sysctl.try_to_write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
             sysctl.write("1", "net", "ipv6", "conf", link.name, "keep_addr_on_down")
             timers.prepare(link.name)
         try:
@@ -155,12 +160,21 @@ def _in_use(error: KernelError, link: Link, parent: Link) -> CniError:
 
 
 def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
-    """A route without a next hop goes by the first gateway of its family; without that, to the link itself."""
+    """A route without a next hop goes by the first gateway of its family; without that, to the link itself.
+
+    A gateway outside of every subnet, as hosting companies have, is on the link: a route of its own leads there first.
+    """
     gateways: dict[int, Address] = {}
     for ip in ips:
         if ip.gateway:
             gateways.setdefault(ip.gateway.family, ip.gateway)
-    return [
+    used = {spec.dst.family for spec in specs if not spec.gw}
+    apart = [
+        gateway
+        for family, gateway in gateways.items()
+        if family in used and gateway not in _LINK_LOCAL and not any(gateway in ip.cidr for ip in ips)
+    ]
+    return [Route(Cidr(gateway, gateway.bits), None, [index]) for gateway in apart] + [
         Route(
             spec.dst,
             spec.gw or gateways.get(spec.dst.family),
@@ -175,6 +189,27 @@ def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
     ]
 
 
+def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
+    """The IPv6 routes that ask for no metric get one by which they count before what the container has to the same
+    destination, as IPv4 routes do without (new_route): the network that came last carries.
+
+    A default route without a metric also counts before those of routers' advertisements, which have 1024 whatever their
+    preference (IP6_RT_PRIO_USER, net/ipv6/route.c). Those of one destination here share the packets, as with Go's.
+    """
+    unranked = [route for route in routes if route.dst.family == AF_INET6 and not route.priority]
+    if not unranked:
+        return routes
+    there: dict[tuple[Cidr, int], int] = {}
+    for route in inside.routes(AF_INET6):
+        key = (route.dst, route.table or RT_TABLE_MAIN)
+        there[key] = min(there.get(key, route.priority), route.priority)
+    for route in unranked:
+        best = there.get((route.dst, route.table or RT_TABLE_MAIN))
+        if best is not None or route.dst.length == 0:
+            route.priority = max(min(best or USER_METRIC, USER_METRIC) - 1, 1)
+    return routes
+
+
 def remove(attachment: Attachment, kind: LinkKind, container: Place) -> None:
     """Removes the attachment's link if it is there; one of that name but another kind, or another attachment's, is not
     ours.
@@ -183,7 +218,11 @@ def remove(attachment: Attachment, kind: LinkKind, container: Place) -> None:
     for name in (attachment.ifname, attachment.link_name):
         link = inside.link(name)
         if link and (name == attachment.link_name or (link.kind == kind.NAME and not _is_anothers(link, attachment))):
-            inside.execute(del_link(link.index))
+            try:
+                inside.execute(del_link(link.index))
+            except KernelError as error:
+                if error.errno != ENODEV:  # else another DEL was faster
+                    raise
 
 
 def _is_anothers(link: Link, attachment: Attachment) -> bool:
@@ -203,7 +242,10 @@ def verify(task: Task, parent: Link, result: Result) -> None:
     difference = kind.difference(task.network, link)
     if difference:
         raise _differs(f"{ifname}: {difference}")
-    if link.parent != parent.index or (link.parent_nsid is None) != task.network.link_in_container:
+    if (
+        link.parent not in (parent.index, carrier_of(parent, kind, task.home.rtnl).index)
+        or (link.parent_nsid is None) != task.network.link_in_container
+    ):
         raise _differs(f"{ifname} is not on {parent.name}")
     if interface.mac and interface.mac.lower() != format_mac(link.mac):
         raise _differs(f"{ifname} has the hardware address {format_mac(link.mac)}, not {interface.mac}")

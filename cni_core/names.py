@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONGEST_NAME = 15  # bytes of a link's name: IFNAMSIZ less its end, linux/if.h
+LONGEST_ALTERNATIVE = 127  # of an alternative one: ALTIFNAMSIZ
 
 _HEX = frozenset("0123456789abcdef")
 _LINK = "cni"

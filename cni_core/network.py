@@ -43,7 +43,7 @@ class Network:
         master: str | list[str] = config.get("master") or []
         self.name: str = config["name"]
         self.masters: list[str] = [master] if isinstance(master, str) else master
-        self.vlan: int = config.get("vlan", 0)
+        self.vlan: int = config.get("vlan") or 0
         self.internal: bool = config.get("internal", False)
         self.link_in_container: bool = config.get("linkInContainer", False)
         self.mode: str = config.get("mode", "")

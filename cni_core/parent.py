@@ -9,12 +9,14 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
-from cni_core.names import LONGEST_NAME, is_short_name, short_name, split_vlan
+from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
+    ARPHRD_ETHER,
     IFLA_VLAN_ID,
     RT_TABLE_MAIN,
     RTN_UNICAST,
     del_link,
+    mark,
     mark_and_raise,
     new_parent,
     u16,
@@ -22,6 +24,7 @@ from cni_core.rtnl.messages import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_core.contracts import LinkKind
     from cni_core.network import Network
     from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
@@ -31,6 +34,7 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
 _OWN_NAMES = "cnp"
+_LEAST_MTU = 68  # ETH_MIN_MTU, linux/if_ether.h: IPv4 can do with it (RFC 791)
 
 
 class Missing:
@@ -66,7 +70,7 @@ class Plan:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether one of ours is not marked or not up: a killed ADD left it so."""
+        """Whether one of ours is not marked or not up: a killed ADD left it so, or what it is on was down."""
         return any(_is_unfinished(link) for link in self.there)
 
     @property
@@ -91,25 +95,30 @@ def plan(network: Network, rtnl: Rtnl) -> Plan:
         link = rtnl.link(name)
         return Plan([link], []) if link else Plan([], [Missing(name)])
     found = _named(network.masters, rtnl) if network.masters else Plan([_default_route(rtnl)], [])
-    return _with_vlan(found, network.vlan, rtnl) if network.vlan else found
+    parent = found.parent
+    if not network.vlan or (parent and parent.kind == "vlan" and parent.number(IFLA_VLAN_ID) == network.vlan):
+        return found  # also where people say it twice: VLAN 100 of eth0.100
+    return _with_vlan(found, network.vlan, rtnl)
 
 
 def refuse_unusable(plan: Plan, rtnl: Rtnl) -> None:
-    """CniError PARENT_UNUSABLE where the parent, or what it would be made on, can carry nothing."""
+    """CniError PARENT_UNUSABLE where the parent can carry nothing. One that is down will, when it comes up."""
     lower = plan.lower
     if not lower:
         return
+    if lower.type != ARPHRD_ETHER and not lower.loopback:
+        kind = lower.kind or f"a link of type {lower.type}"
+        raise _unusable(
+            f"{lower.name} is no Ethernet ({kind}), so it carries no macvlan, ipvlan or VLAN",
+            "Name a link that is: `ip link` shows link/ether beside it.",
+        )
     if plan.missing:
-        if not is_ours(lower):  # one of ours an ADD brings up
-            _refuse_down(lower)
         return
     if lower.loopback:
         raise _unusable(
             f"{lower.name} is a loopback link, which carries no frames",
             "Name a link of the network; for containers that reach each other alone: `internal`.",
         )
-    if not is_ours(lower):
-        _refuse_down(lower)
     owner = rtnl.link(index=lower.master) if lower.master else None
     if owner and owner.kind in _PORT_OWNERS:
         raise _unusable(
@@ -118,10 +127,20 @@ def refuse_unusable(plan: Plan, rtnl: Rtnl) -> None:
         )
 
 
+def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
+    """The link on which the kernel puts a new one: that of a parent which is of the kind itself is the parent's own
+    parent (macvlan_common_newlink, drivers/net/macvlan.c; ipvlan_link_new, drivers/net/ipvlan).
+    """
+    if parent.kind not in kind.LIES_FLAT_ON or not parent.parent or parent.parent_nsid is not None:
+        return parent
+    return rtnl.link(index=parent.parent) or parent
+
+
 def make(plan: Plan, rtnl: Rtnl) -> Link:
     """The parent, made if it is not there, and brought up with the links of ours that it is on.
 
-    CniError PARENT_UNUSABLE where one of them is on a link that is down, which is its owner's to bring up.
+    What is on a link that is down cannot be (ENETDOWN): it comes up with that, as VLANs do (vlan_device_event,
+    net/8021q/vlan.c), and a link that is somebody else's is theirs to bring up.
     """
     below: Link | None = None
     for link in plan.there:
@@ -155,7 +174,10 @@ def mtu(network: Network, parent: Link) -> int:
 
 
 def refuse_mtu(network: Network, parent: Link) -> None:
-    """CniError where the configuration's is more than the parent's."""
+    """CniError where the configuration's is more than the parent's, or less than any link can have."""
+    if 0 < network.mtu < _LEAST_MTU:
+        problem = f"{network.mtu} is less than the {_LEAST_MTU} that a link must have"
+        raise CniError(INVALID_CONFIG, problem, "Leave `mtu` out for the parent's.", path=("mtu",))
     if network.mtu > parent.mtu:
         raise CniError(
             INVALID_CONFIG,
@@ -176,6 +198,7 @@ def _named(names: list[str], rtnl: Rtnl) -> Plan:
     for name in names:
         vlan = split_vlan(name)
         if vlan:
+            _refuse_label(name, rtnl)
             try:
                 below = _named([vlan[0]], rtnl)
             except CniError as error:
@@ -183,12 +206,36 @@ def _named(names: list[str], rtnl: Rtnl) -> Plan:
                     raise
                 continue
             return _with_vlan(below, vlan[1], rtnl)
-    missing = f"there is no link named {names[0]}" if len(names) == 1 else f"there is no link of {', '.join(names)}"
-    raise CniError(INVALID_CONFIG, missing, "`ip link` lists the links of this host.", path=("master",))
+    raise CniError(INVALID_CONFIG, _nobody(names), "`ip link` lists the links of this host.", path=("master",))
+
+
+def _nobody(names: list[str]) -> str:
+    """In words, that there is none of the links."""
+    if len(names) > 1:
+        return f"there is no link of {', '.join(names)}"
+    vlan = split_vlan(names[0])
+    below = f", nor one named {vlan[0]} to make VLAN {vlan[1]} on" if vlan else ""
+    before, dot, number = names[0].rpartition(".")
+    if not vlan and before and dot and number.isdecimal():
+        below = f", and {number} is no VLAN's id: these are 1 to 4094"
+    return f"there is no link named {names[0]}{below}"
+
+
+def _refuse_label(name: str, rtnl: Rtnl) -> None:
+    """CniError where eth0:1 is no VLAN that somebody means, but how ifconfig calls an address of eth0."""
+    if ":" in name and any(address.label == name for address in rtnl.addresses()):
+        link = name.partition(":")[0]
+        raise CniError(
+            INVALID_CONFIG,
+            f"{name} is the label of an address, not a link",
+            f"Name the link, {link}; or, if VLAN {name.rpartition(':')[2]} is meant, {name.replace(':', '.')}.",
+            path=("master",),
+        )
 
 
 def _existing(name: str, rtnl: Rtnl) -> Link | None:
-    return rtnl.link(name) if len(name.encode()) <= LONGEST_NAME and ":" not in name else None
+    """By any of its names."""
+    return rtnl.link_by_any_name(name) if len(name.encode()) <= LONGEST_ALTERNATIVE and ":" not in name else None
 
 
 def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
@@ -197,7 +244,7 @@ def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
     parent = below.parent
     if not parent:
         return Plan(below.there, [*below.missing, Missing(name, number)])
-    link = _existing(name, rtnl)
+    link = rtnl.link(name) if len(name.encode()) <= LONGEST_NAME else None
     if not (link and _is_vlan(link, parent, number)):
         link = next((link for link in rtnl.links() if _is_vlan(link, parent, number)), None)
     return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
@@ -239,16 +286,12 @@ def _raised(link: Link, below: Link | None, rtnl: Rtnl) -> Link:
     if not _is_unfinished(link):
         return link
     below = below or (rtnl.link(index=link.parent) if link.parent else None)
-    if below:
-        _refuse_down(below)
-    rtnl.execute(mark_and_raise(link.index, link.name, ALIAS))
-    return rtnl.link(index=link.index) or link
+    return _finished(link, link.name, below and _raised(below, None, rtnl), rtnl)
 
 
 def _made(missing: Missing, below: Link | None, rtnl: Rtnl) -> Link:
     """The new link, marked as ours, up, and under its name if that is free and short enough, else the one it has."""
     if below:
-        _refuse_down(below)
         made = _own_name(missing.name)
         message = new_parent(made, "vlan", u16(IFLA_VLAN_ID, missing.vlan), below=below.index)
     else:
@@ -259,18 +302,19 @@ def _made(missing: Missing, below: Link | None, rtnl: Rtnl) -> Link:
     if not link:
         raise _unusable(f"the new link {made} vanished")
     free = made != missing.name and not _existing(missing.name, rtnl) and len(missing.name.encode()) <= LONGEST_NAME
-    rtnl.execute(mark_and_raise(link.index, missing.name if free else made, ALIAS))
+    return _finished(link, missing.name if free else made, below, rtnl)
+
+
+def _finished(link: Link, name: str, below: Link | None, rtnl: Rtnl) -> Link:
+    """Marked as ours, named, and up unless it is on a link that is down."""
+    finish = mark if below and not below.up else mark_and_raise
+    rtnl.execute(finish(link.index, name, ALIAS))
     return rtnl.link(index=link.index) or link
 
 
 def _own_name(text: str) -> str:
     """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
     return short_name(_OWN_NAMES, text)
-
-
-def _refuse_down(parent: Link) -> None:
-    if not parent.up:
-        raise _unusable(f"{parent.name} is down", f"Bring it up: ip link set {parent.name} up")
 
 
 def _unusable(problem: str, details: str = "") -> CniError:

@@ -144,6 +144,8 @@ def _check_version(command: str, config: Mapping[str, object]) -> str:
             f"This plugin supports {', '.join(SUPPORTED)}.",
         )
     if SUPPORTED.index(version) < SUPPORTED.index(SINCE[command]):
+        if command == "CHECK":  # in the words of Go's plugins, which their tests compare whole
+            raise CniError(INCOMPATIBLE_VERSION, "config version does not allow CHECK")
         raise CniError(
             INCOMPATIBLE_VERSION,
             f"cniVersion {version} has no {command}",

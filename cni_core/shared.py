@@ -14,7 +14,7 @@ from cni_core.rtnl.messages import del_route, new_route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cni_core.address import Cidr
     from cni_core.contracts import LinkKind
@@ -78,6 +78,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
                 lambda: parents.make(plan, home.rtnl),
                 lambda: _remove_orphan(network, task.host, task.container),
             )
+        parent = parents.carrier_of(parent, task.kind, home.rtnl)
         key = str(ParentKey(home.inode, parent.index))
         _claim(task, parent, key, records)
         before = records.of(attachment)
@@ -93,7 +94,8 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
 def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr]) -> None:
     """Makes the host routes of the subnets that are missing, and records that the attachment needs them all.
 
-    CniError ROUTE_CONFLICT, before anything is made.
+    Where the configuration does not ask for them (hostRoutes), only those that are in nobody's way; else CniError
+    ROUTE_CONFLICT, before anything is made.
     """
     from cni_core import hostroutes  # not for macvlan to pay for
 
@@ -101,17 +103,31 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
     with Records(create=True) as records:
         _remove_unused_routes(records, host)
         routes = hostroutes.main_table(host.rtnl, subnets)
-        hostroutes.refuse_conflicts(subnets, parent, routes, host.rtnl)
+        if network.host_routes:
+            hostroutes.refuse_conflicts(subnets, parent, routes, host.rtnl)
+        in_the_way = hostroutes.conflicts(subnets, parent, routes, host.rtnl)
+        wanted = [subnet for subnet in subnets if subnet not in in_the_way]
         key, before = ParentKey(host.inode, parent.index), records.of(attachment)
 
         def make() -> None:
-            for subnet in subnets:
+            for subnet in wanted:
                 records.add(attachment, network.name, host_route_key(key, subnet))
-            messages = [new_route(route, beside=False) for route in hostroutes.missing(subnets, parent, routes)]
+            messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
             if messages:
                 host.rtnl.execute(*messages)
 
         steps.take("make the host routes", make, lambda: _restore(task, before))
+
+
+def recorded_subnets(task: Task, parent: Link, subnets: list[Cidr]) -> list[Cidr]:
+    """Those to which the attachment has host routes, by the records: none of what Go's plugins attached."""
+    try:
+        with Records(create=False) as records:
+            record = records.of(task.attachment)
+    except FileNotFoundError:
+        return []
+    key = ParentKey(task.host.inode, parent.index)
+    return [subnet for subnet in subnets if record and host_route_key(key, subnet) in record.used]
 
 
 def _restore(task: Task, before: Record | None) -> None:
@@ -124,14 +140,22 @@ def _restore(task: Task, before: Record | None) -> None:
 
 def _claim(task: Task, parent: Link, key: str, records: Records) -> None:
     """CniError PARENT_UNUSABLE unless the network may use the parent now; forgets attachments that are dead."""
-    claim = claims.Claim(task.kind, task.kind.use(task.network), key, records)
+    claim = claims.Claim(task.kind, task.network, key, records)
     if claim.is_evident:
         return
-    from cni_core.uppers import Uppers, elsewhere  # not for a call to pay for that need not ask
+    from cni_core.uppers import Uppers  # not for a call to pay for that need not ask
 
     with Uppers(parent, task.home, task.attachment.link_name, task.container) as uppers:
-        for dead in claim.settle(uppers, lambda: (link for link, _ in elsewhere(parent.index, task.host))):
+        for dead in claim.settle(uppers, lambda: _on(parent, task.home, task.host)):
             records.leave(dead)
+
+
+def _on(parent: Link, home: Place, host: Place) -> Iterator[Link]:
+    """The links on a parent, those beside it first."""
+    from cni_core.uppers import elsewhere
+
+    yield from (link for link in home.rtnl.links() if link.parent == parent.index and link.parent_nsid is None)
+    yield from (link for link, _ in elsewhere(parent.index, host))
 
 
 # The end of attachments
@@ -225,12 +249,13 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
     """CniError PARENT_UNUSABLE where no attachment of the network could join a parent of the host now, whoever is on
     it.
     """
-    from cni_core.uppers import Uppers, elsewhere
+    from cni_core.uppers import Uppers
 
+    parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
-        claim = claims.Claim(kind, kind.use(network), str(ParentKey(host.inode, parent.index)), records)
+        claim = claims.Claim(kind, network, str(ParentKey(host.inode, parent.index)), records)
         if not claim.is_evident:
-            claim.settle(uppers, lambda: (link for link, _ in elsewhere(parent.index, host)))
+            claim.settle(uppers, lambda: _on(parent, host, host))
         claim.refuse_newcomer(uppers)
 
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HAS_OWN_MAC",
+    "LIES_FLAT_ON",
     "NAME",
     "SWITCHES_OTHERS",
     "TAKES_OVER",
     "accepts",
     "difference",
     "info_data",
+    "is_exclusive",
     "is_routed",
     "mac",
     "use",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 NAME = "ipvlan"
+LIES_FLAT_ON = ("ipvlan", "ipvtap")
 HAS_OWN_MAC = False
 SWITCHES_OTHERS = True
 TAKES_OVER = True
@@ -65,6 +68,10 @@ def use_of(link: Link) -> str:
         for table, found in ((MODES, link.number(IFLA_IPVLAN_MODE)), (FLAGS, link.number(IFLA_IPVLAN_FLAGS)))
     )
     return f"{NAME} {mode} {flag}"
+
+
+def is_exclusive(network: Network) -> bool:
+    return False
 
 
 def is_routed(network: Network) -> bool:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HAS_OWN_MAC",
+    "LIES_FLAT_ON",
     "NAME",
     "SWITCHES_OTHERS",
     "TAKES_OVER",
     "accepts",
     "difference",
     "info_data",
+    "is_exclusive",
     "is_routed",
     "mac",
     "use",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 NAME = "macvlan"
+LIES_FLAT_ON = ("macvlan", "macvtap")
 HAS_OWN_MAC = True
 SWITCHES_OTHERS = False
 TAKES_OVER = False
@@ -53,6 +56,9 @@ def mac(request: Request, network: Network) -> bytes:
     address = parse_mac(asked) if asked else b""
     if address and (address[0] & 1 or not any(address)):
         raise CniError(INVALID_CONFIG, f"{format_mac(address)} is not the address of a single host", path=("mac",))
+    if address and _mode(network) == PASSTHRU:  # the kernel would ignore it (macvlan_common_newlink)
+        problem = f"in passthru the container has the parent's hardware address, not {format_mac(address)}"
+        raise CniError(INVALID_CONFIG, problem, "Set the parent's: ip link set PARENT address …", path=("mac",))
     return address
 
 
@@ -71,6 +77,10 @@ def use(network: Network) -> str:
 
 def use_of(link: Link) -> str:
     return f"{NAME} {PASSTHRU}" if link.number(IFLA_MACVLAN_MODE) == MODES[PASSTHRU] else NAME
+
+
+def is_exclusive(network: Network) -> bool:
+    return _mode(network) == PASSTHRU
 
 
 def is_routed(network: Network) -> bool:

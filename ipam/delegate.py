@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import sys
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, pthread_sigmask
+from _signal import (
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIGCHLD,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    getsignal,
+    pthread_sigmask,
+    signal,
+)
 from posix import (
     F_OK,
     MFD_CLOEXEC,
@@ -221,6 +235,8 @@ def _run(executable: str, environment: dict[bytes, bytes], standard: Sequence[Sc
     """
     actions = [(POSIX_SPAWN_DUP2, scratch.fd, number) for number, scratch in enumerate(standard)]
     pid = 0
+    if getsignal(SIGCHLD) == SIG_IGN:  # of our caller: the kernel would forget the exit status (wait(2), "Notes")
+        signal(SIGCHLD, SIG_DFL)
     # A signal to us, which raises an exception, waits until there is a pid to be killed.
     mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
     try:

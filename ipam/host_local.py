@@ -24,8 +24,12 @@ _TRIES = 8
 NEEDS_LINK = False
 
 
-def add(request: Request, steps: Steps, refused: Mapping[Address, str]) -> Result:
-    """One address of each range set, and the configuration's routes and resolvConf."""
+def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again: bool = True) -> Result:
+    """One address of each range set, and the configuration's routes and resolvConf.
+
+    again: an attachment that has addresses is given them again. Else it is refused while they are of this boot, as by
+    Go's host-local: a plugin that is called twice must not undo, by its second failure, the first call's lease.
+    """
     sets = range_sets(request)
     asked = assign(sets, request.ips)
     routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
@@ -37,7 +41,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str]) -> Resul
     given: list[Address] = []
     addresses = steps.take(
         "lease addresses",
-        lambda: _lease_all(request, sets, asked, refused, given),
+        lambda: _lease_all(request, sets, asked, refused, given, again=again),
         lambda: _give_back(request, given),
     )
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
@@ -107,14 +111,28 @@ def _lease_all(
     asked: list[Address | None],
     refused: Mapping[Address, str],
     given: list[Address],
+    *,
+    again: bool,
 ) -> list[Address]:
     """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
     with _store(request) as store:
         held = store.held_by(request.attachment)
+        if held and not again:
+            _refuse_again(request.attachment, store, held)
         if held:
             store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
         lease = Leasing(request.attachment, store, held, refused, given)
         return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+
+
+def _refuse_again(attachment: Attachment, store: Store, held: list[Address]) -> None:
+    for i, address in enumerate(held):
+        if not store.is_of_an_earlier_boot(attachment, address):
+            raise CniError(
+                ADDRESS_UNAVAILABLE,
+                f"failed to allocate for range {i}: {address} has been allocated to {attachment.container_id}, "
+                "duplicate allocation is not allowed",  # Go's words
+            )
 
 
 class Leasing:
@@ -198,14 +216,14 @@ def _refuse_impossible(part: RangeSet, address: Address) -> None:
 def _taken(store: Store, address: Address, part: RangeSet) -> CniError:
     holder = store.holder(address)
     who = (
-        f"container {holder.container_id} has it for {holder.ifname or 'an interface'}"
+        f"Container {holder.container_id} has it for {holder.ifname or 'an interface'}"
         if holder
-        else "its lease is unreadable"
+        else "Nobody knows whose"
     )
     return CniError(
         ADDRESS_UNAVAILABLE,
-        f"requested IP address {address} is not available in range set {part}: {who}",
-        f"The lease is {store.path}/{address}.",
+        f"requested IP address {address} is not available in range set {part}",  # Go's words, whole
+        f"{who}: the lease is {store.path}/{address}.",
     )
 
 

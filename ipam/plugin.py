@@ -20,7 +20,7 @@ schema = "host-local-plugin"
 
 
 def add(request: Request) -> Result:
-    return whole_or_nothing(lambda steps: host_local.add(request, steps, {}))
+    return whole_or_nothing(lambda steps: host_local.add(request, steps, {}, again=False))
 
 
 def status(request: Request) -> None:

@@ -152,6 +152,10 @@ class Store:
         entry = self._index.get(attachment)
         return entry.boot if entry and address in entry.addresses else UNKNOWN_BOOT
 
+    def is_of_an_earlier_boot(self, attachment: Attachment, address: Address) -> bool:
+        """Whether whoever had it is gone for certain."""
+        return self.boot_of(attachment, address) not in (self._index.boot, UNKNOWN_BOOT)
+
     def release_earlier_boots(self) -> bool:
         """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
         earlier = [

@@ -109,8 +109,15 @@ class Rtnl:
             raise refused
 
     def link(self, name: str = "", index: int = 0) -> Link | None:
-        """The link of that name or index; None if there is none."""
-        message = get_link(name, index)
+        """The link of that name, which is no alternative name of it, or index; None if there is none."""
+        found = self._link(get_link(name, index))
+        return found if found and name in ("", found.name) else None
+
+    def link_by_any_name(self, name: str) -> Link | None:
+        """The link that has the name, be it an alternative one, which may have 127 bytes (ALTIFNAMSIZ, linux/if.h)."""
+        return self._link(get_link(name))
+
+    def _link(self, message: Message) -> Link | None:
         sequence = self._send([message], NLM_F_REQUEST)
         while True:
             for reply in self._receive():
@@ -127,10 +134,10 @@ class Rtnl:
         """Every link of the namespace. Never on the way of a call that all is well with: there may be thousands."""
         return [Link(reply.body) for reply in self._dump(get_links())]
 
-    def addresses(self, index: int) -> list[InterfaceAddress]:
-        """The addresses on a link, both families."""
+    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+        """The addresses on a link, both families; without one, all of the namespace."""
         found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses())]
-        return [address for address in found if address.index == index]
+        return [address for address in found if index in (0, address.index)]
 
     def routes(self, family: int) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table."""

@@ -325,7 +325,7 @@ def test_check_misses_the_lease_the_parent_and_the_right_interface(lan: Lan) -> 
         ("link set eth0 down; link set eth0 name eth1", "there is no link named eth0"),
         ("link set eth0 netns elsewhere", "there is no link named eth0"),
         ("link del eth0", "there is no link named eth0"),
-        ("link set eth0 down", "eth0 is down"),
+        ("link set eth0 down", ""),
         ("link set eth0 mtu 1400", ""),
     ],
     ids=["renamed", "moved", "gone", "down", "of another MTU"],
@@ -468,10 +468,9 @@ def test_a_parent_that_cannot_carry_the_link_is_refused_by_name(lan: Lan) -> Non
             "link add br0 type bridge",
             "link add port0 type dummy",
             "link set port0 up master br0",
-            "link add off type dummy",
         ]
     )
-    for master, word in (("port0", "port of the bridge br0"), ("off", "off is down"), ("lo", "loopback")):
+    for master, word in (("port0", "port of the bridge br0"), ("lo", "loopback")):
         error = lan.macvlan.add(pod, lan.config(master=master)).error
         assert (error["code"], word in error["msg"]) == (102, True), error
     lan.node.ip("link add ipvl0 link eth0 type ipvlan mode l2")

@@ -236,11 +236,25 @@ def test_a_name_that_can_be_no_vlan_is_refused(trunk: Trunk, master: str) -> Non
     assert links(trunk.node) == before
 
 
-def test_a_parent_that_is_down_is_named_with_the_mend(trunk: Trunk) -> None:
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+@pytest.mark.parametrize("made", [False, True], ids=["of another's making", "of ours"])
+def test_a_vlan_of_a_link_that_is_down_carries_when_that_comes_up(trunk: Trunk, kind: str, made: bool) -> None:
+    plugin, pod, config = getattr(trunk, kind), trunk.container("pod"), trunk.network(50, type=kind)
+    if not made:
+        trunk.node.ip("link add link eth1 name eth1.50 type vlan id 50")
     trunk.node.ip("link set eth1 down")
-    error = trunk.macvlan.add(trunk.host("pod"), trunk.network(50)).error
-    assert (error["code"], error["msg"]) == (PARENT_UNUSABLE, "master: eth1 is down")
-    assert error["details"] == "Bring it up: ip link set eth1 up"
+    before = links(trunk.node)
+    outcome = plugin.add(pod, config)
+    assert outcome.stderr == "eth1.50 is down: eth0 works when it comes up\n"
+    plugin.call("STATUS", None, config | {"cniVersion": "1.1.0"}).succeeded()
+    plugin.check(pod, config, outcome.result).succeeded()
+    assert not pod.ping("10.50.0.1", expect=False)
+    trunk.node.ip("link set eth1 up")
+    if not made:
+        trunk.node.ip("link set eth1.50 up")
+    assert pod.ping("10.50.0.1")
+    plugin.delete(pod, config).succeeded()
+    assert links(trunk.node) == before
 
 
 def test_a_vlan_of_ours_that_is_down_is_brought_up(trunk: Trunk) -> None:
@@ -313,7 +327,7 @@ def test_somebody_elses_link_is_not_taken_for_ours_by_the_start_of_its_name(trun
 
 
 CHANGES = {  # of a parent with a container on it: what CHECK and the next ADD say of it
-    "link set parent down": ("parent", "is down"),
+    "link set parent down": ("", ""),
     "link del parent": ("no link named parent", "no link named parent"),
     "link set parent netns beyond": ("no link named parent", "no link named parent"),
     "link set parent down; link set parent name renamed; link set renamed up": (

@@ -29,6 +29,7 @@ class Namespace:
         self.number = number
         self.links: dict[int, Link] = {}
         self.addresses: list[tuple[int, Cidr, int]] = []
+        self.labels: dict[str, str] = {}  # of addresses
         self.routes: list[Route] = []
         self.sysctls: dict[tuple[str, ...], str] = {}
 
@@ -70,6 +71,7 @@ class Kernel:
             "mtu": 1500,
             "parent": 0,
             "parent_nsid": None,
+            "type": m.ARPHRD_ETHER,
         }
         for key, value in (defaults | attributes).items():
             setattr(link, key, value)
@@ -147,15 +149,18 @@ class Socket:
     def link(self, name: str = "", index: int = 0) -> Link | None:
         return self._here.link(name, index=index)
 
+    link_by_any_name = link
+
     def links(self) -> list[Link]:
         return list(self._here.links.values())
 
-    def addresses(self, index: int) -> list[InterfaceAddress]:
+    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
         found = []
         for at, cidr, flags in self._here.addresses:
-            if at == index:
+            if index in (0, at):
                 address = InterfaceAddress.__new__(InterfaceAddress)
                 address.index, address.cidr, address.flags = at, cidr, flags
+                address.label = self._here.labels.get(str(cidr), "")
                 found.append(address)
         return found
 

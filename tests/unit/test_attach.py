@@ -508,8 +508,31 @@ def test_l3_routes_that_somebody_else_made_are_used_and_stay(node: Node) -> None
 def test_a_conflict_of_routes_leaves_nothing(node: Node) -> None:
     other = node.kernel.add_link(node.host, "eth1")
     node.host.routes.append(route("10.8.0.0/16", other))
-    error = node.refused(node.config("10.8.1.0/24", type="ipvlan", mode="l3"))
+    network = node.config("10.8.1.0/24", type="ipvlan", mode="l3")
+    error = node.refused(network | {"hostRoutes": True})
     assert (error.code, "10.8.0.0/16 dev eth1" in error.msg) == (errors.ROUTE_CONFLICT, True)
+
+
+def test_where_host_routes_are_not_asked_for_only_those_are_made_that_are_in_nobodys_way(node: Node) -> None:
+    """As of AWS's guides: ipvlan l3 in the parent's own subnet."""
+    parent = node.host.link("eth0")
+    assert parent
+    node.host.addresses.append((parent.index, Cidr.parse("10.8.1.200/24"), 0))
+    network = node.config("10.8.1.0/24", "fd00:8:1::/64", type="ipvlan", mode="l3")
+    result = node.add(network)
+    assert [str(one.dst) for one in node.host.routes] == ["fd00:8:1::/64"]
+    node.check(network, result)
+    node.delete(network)
+    assert node.host.routes == []
+
+
+def test_what_gos_plugin_attached_in_l3_has_no_host_route_to_check(node: Node) -> None:
+    network = node.config("10.8.1.0/24", type="ipvlan", mode="l3")
+    result = node.add(network)
+    with Records(create=True) as records:
+        records.leave(Attachment("c1", "eth0"))
+    node.host.routes.clear()
+    node.check(network, result)
 
 
 def test_check_tells_of_a_lost_host_route(node: Node) -> None:
@@ -563,7 +586,15 @@ def test_status_tells_why_an_add_would_fail(node: Node, keys: dict[str, Any], wo
     assert (error.value.code, words in error.value.msg) == (errors.NOT_AVAILABLE, True)
 
 
-@pytest.mark.parametrize("keys", [{}, {"vlan": 50, "mtu": 9000}, {"linkInContainer": True, "master": "eth9"}])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"vlan": 50, "mtu": 9000},
+        {"linkInContainer": True, "master": "eth9"},
+        {"type": "ipvlan", "master": None, "ipam": None},
+    ],
+)
 def test_status_is_ready_where_an_add_would_work_or_nobody_can_tell(node: Node, keys: dict[str, Any]) -> None:
     node.status(node.config(**keys))
     assert node.host.names == ["eth0"]

@@ -36,7 +36,7 @@ TEN = Cidr.parse("10.1.0.2/24")
         (m.get_addresses(), "ip address show"),
         (
             m.new_route(Route(Cidr.parse("0.0.0.0/0"), Address.parse("10.1.0.1"), [5], priority=7)),
-            "ip route append 0.0.0.0/0 via 10.1.0.1 dev if5 metric 7 table 254 proto 3",
+            "ip route prepend 0.0.0.0/0 via 10.1.0.1 dev if5 metric 7 table 254 proto 3",
         ),
         (
             m.new_route(Route(Cidr.parse("10.8.0.0/16"), None, [2], protocol=193), beside=False),

@@ -315,7 +315,7 @@ def test_called_by_hand_it_tells_its_usage_and_does_not_wait_for_stdin(a_pipe_th
     assert (document["code"], document["msg"]) == (errors.INVALID_ENVIRONMENT, "CNI_COMMAND: is not set")
     assert document["cniVersion"] == LATEST
     usage = done.stderr.decode()
-    assert usage.startswith("This is the macvlan CNI plugin: ")
+    assert usage.startswith("This is the macvlan CNI plugin, version ")
     assert "Commands: VERSION, ADD, DEL, CHECK, GC, STATUS." in usage
     assert "Traceback" not in usage
 

@@ -111,7 +111,13 @@ OURS = {
 OURS |= {f"IPVLAN_MODE_{name.upper()}": number for name, number in ipvlan.MODES.items()}
 OURS |= {f"IPVLAN_F_{name.upper()}": number for name, number in ipvlan.FLAGS.items() if number}
 # Not in the headers that are given to programs, and pyroute2 has no name for it: net/socket.h, ioctl's own form.
-ELSEWHERE = {"MSG_TRUNC": 0x20, "SOL_NETLINK": 270, "NS_GET_NSTYPE": 0xB7 << 8 | 3}
+ELSEWHERE = {
+    "MSG_TRUNC": 0x20,
+    "SOL_NETLINK": 270,
+    "NS_GET_NSTYPE": 0xB7 << 8 | 3,
+    "USER_METRIC": 1024,
+    "ARPHRD_ETHER": 1,
+}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -242,7 +248,7 @@ def test_a_new_route_reads_as_it_was_asked_for(route: Route) -> None:
     message = messages.new_route(route)
     read = read_by_pyroute2(message, rtmsg.rtmsg)
     assert read["header"]["type"] == pyroute2.netlink.rtnl.RTM_NEWROUTE
-    assert message.flags == pyroute2.netlink.NLM_F_CREATE | pyroute2.netlink.NLM_F_APPEND
+    assert message.flags == pyroute2.netlink.NLM_F_CREATE
     assert (read["family"], read["dst_len"], read["src_len"], read["tos"]) == (route.dst.family, route.dst.length, 0, 0)
     link_scope = route.gateway is None and route.dst.family == AF_INET
     assert read["scope"] == (route.scope if route.scope is not None else 253 if link_scope else 0)

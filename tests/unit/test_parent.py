@@ -76,7 +76,8 @@ def test_what_is_there_and_what_would_have_to_be_made(
     [
         ({"master": "eth9"}, "there is no link named eth9"),
         ({"master": ["eth8", "eth9"]}, "there is no link of eth8, eth9"),
-        ({"master": "eth9.50"}, "there is no link named eth9.50"),
+        ({"master": "eth9.50"}, "there is no link named eth9.50, nor one named eth9 to make VLAN 50 on"),
+        ({"master": "eth0.4095"}, "there is no link named eth0.4095, and 4095 is no VLAN's id: these are 1 to 4094"),
         ({"master": "a-name-of-more-than-15-bytes"}, "there is no link named a-name-of-more-than-15-bytes"),
         ({}, "none is given, and there is no default route whose link could be taken"),
     ],
@@ -111,7 +112,6 @@ def test_without_a_name_it_is_the_link_of_the_default_route_of_the_least_metric(
     ("attributes", "words"),
     [
         ({"flags": IFF_UP | IFF_LOWER_UP | IFF_LOOPBACK}, "is a loopback link"),
-        ({"flags": 0}, "is down"),
         ({"master": 2}, "is a port of the bridge br0, which takes all its frames"),
     ],
 )
@@ -129,12 +129,10 @@ def test_a_port_of_what_leaves_frames_alone_is_usable(node: Node) -> None:
     parents.refuse_unusable(plan(node, master="eth1"), socket(node))  # type: ignore[arg-type]
 
 
-def test_vlans_of_a_link_that_is_down_are_refused_unless_it_is_ours(node: Node) -> None:
+@pytest.mark.parametrize("config", [{"master": "eth1"}, {"master": "eth1.50"}, {"internal": True}])
+def test_what_is_down_or_to_be_made_is_not(node: Node, config: dict[str, Any]) -> None:
     node.kernel.add_link(node.host, "eth1", flags=0)
-    vlan(node, "eth0.50", "eth0", 50, flags=0, **OURS)
-    assert "eth1 is down" in refused(node, master="eth1.50").problem
-    parents.refuse_unusable(plan(node, master="eth0.50.7"), socket(node))  # type: ignore[arg-type]
-    parents.refuse_unusable(plan(node, internal=True), socket(node))  # type: ignore[arg-type]
+    parents.refuse_unusable(plan(node, **config), socket(node))  # type: ignore[arg-type]
 
 
 # Making
@@ -179,15 +177,19 @@ def test_what_a_killed_add_left_is_finished(node: Node, attributes: dict[str, An
 def test_what_others_took_down_is_theirs_to_bring_up(node: Node) -> None:
     vlan(node, "eth0.50", "eth0", 50, flags=0)
     assert not plan(node, master="eth0.50").is_unfinished
-    assert "eth0.50 is down" in refused(node, master="eth0.50").problem
+    assert not made(node, master="eth0.50").up
 
 
-def test_a_vlan_that_is_ours_cannot_come_up_on_a_link_that_is_down(node: Node) -> None:
+def test_on_a_link_that_is_down_a_vlan_is_made_marked_and_left_down(node: Node) -> None:
+    """To raise it is ENETDOWN; it comes up with the link, and the next ADD looks to it."""
     vlan(node, "eth0.50", "eth0", 50, flags=0, **OURS)
     node.host.link("eth0").flags = 0  # type: ignore[union-attr]
     for config in ({"master": "eth0.50"}, {"master": "eth0.50.7"}, {"master": "eth0.60"}):
-        with pytest.raises(CniError, match="eth0 is down"):
-            made(node, **config)
+        link = made(node, **config)
+        assert (link.name, link.alias, link.up) == (config["master"], parents.ALIAS, False)
+    node.host.link("eth0").flags = IFF_UP  # type: ignore[union-attr]
+    assert made(node, master="eth0.50.7").up
+    assert node.host.link("eth0.50").up  # type: ignore[union-attr]
 
 
 def test_only_what_is_ours_is_removed(node: Node) -> None:

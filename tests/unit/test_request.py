@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from cni_core import errors
 from cni_core.address import Address
@@ -15,6 +15,7 @@ from cni_core.errors import CniError
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.formats import is_cni_name, is_interface_name
+from cni_core.schema.spellings import USUAL
 from cni_macvlan_py import link as macvlan
 from tests.unit.calls import ATTACHMENT, config, request
 from tests.unit.strategies import json_values
@@ -152,8 +153,11 @@ def test_a_command_is_answered_from_the_version_on_that_brought_it(command: str,
         assert request(command, config(cniVersion=version)).cni_version == version
     else:
         error = refusal(errors.INCOMPATIBLE_VERSION, command, config(cniVersion=version))
-        assert error.msg == f"cniVersion {version} has no {command}"
-        assert since in error.details
+        if command == "CHECK":  # as Go's plugins say it, and no more
+            assert (error.msg, error.details) == ("config version does not allow CHECK", "")
+        else:
+            assert error.msg == f"cniVersion {version} has no {command}"
+            assert since in error.details
 
 
 @pytest.mark.parametrize("version", ["0.0.9", "0.3.2", "1.2.0", "2.0.0", "1.1", "v1.0.0", " 1.0.0", "x"])
@@ -191,6 +195,13 @@ def test_a_configuration_that_is_no_json_object_is_a_decoding_failure(stdin: byt
     assert (refused.value.code, refused.value.msg) == (errors.DECODING_FAILURE, message)
 
 
+def in_another_case(value: Any) -> bool:
+    """Whether a key is a known one but for its case, at any depth."""
+    if isinstance(value, dict):
+        return any(USUAL.get(key.lower(), key) != key for key in value) or any(map(in_another_case, value.values()))
+    return isinstance(value, list) and any(map(in_another_case, value))
+
+
 def holds_null(value: Any) -> bool:
     """Whether a null is a member of an object, at any depth."""
     if isinstance(value, dict):
@@ -200,6 +211,7 @@ def holds_null(value: Any) -> bool:
 
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=5))
 def test_a_member_that_is_null_is_absent_as_for_go(document: dict[str, Any]) -> None:
+    assume(not in_another_case(document))
     found = parse_config(json.dumps(document).encode())
     assert not holds_null(found)
     if not holds_null(document):

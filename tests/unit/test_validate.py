@@ -102,13 +102,13 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             plain(
                 ipam={
                     "type": "host-local",
-                    "ranges": [[{"subnet": "10.1.0.5/24"}], [{"subnet": "10.2.0.0/24", "gateway": "10.3.0.1"}]],
+                    "ranges": [[{"subnet": "10.1.0.5/24"}], [{"subnet": "10.2.0.0/24", "gateway": "fd00::1"}]],
                     "routes": [{"dst": "10.9.0.5/24"}, {"dst": "10.9.0.0/24", "gw": "fd00::1"}],
                 }
             ),
             [
                 "ipam.ranges[0][0]: subnet 10.1.0.5/24 has host bits set",
-                "ipam.ranges[1][0]: gateway 10.3.0.1 is not in subnet",
+                "ipam.ranges[1][0]: gateway fd00::1 is not of the family",
                 "ipam.routes[0].dst: 10.9.0.5/24 has host bits set",
                 "ipam.routes[1]: gw fd00::1 is not of the family",
             ],
@@ -131,7 +131,7 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
         ),
         (
             plain(cniVersion="0.2.0", ipam=LOCAL | {"ranges": [[{"subnet": "10.2.0.0/24"}]]}),
-            ["ipam: cniVersion 0.2.0 has no more than one address of a family"],
+            ["ipam: CNI version 0.2.0 does not support more than 1 address per family"],
         ),
     ],
 )
