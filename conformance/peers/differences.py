@@ -117,6 +117,29 @@ DIFFERENCES = (
         "its container id has white space around it, which every executable refuses, Go's too",
     ),
     Difference(
+        "allocator",
+        (
+            "host-local ip allocator when has free ip when requesting a specific IP must fail when the requested IP is "
+            "allocated",
+        ),
+        NO_VERSION,
+        TO_BE_MENDED,
+        "a repeated ADD is given the same address again; and who has an address that is asked for is told in its "
+        "refusal's first sentence",
+    ),
+    Difference(
+        "allocator",
+        (
+            "host-local ip allocator when lastReservedIP is at the end of one of multi ranges should use the first IP "
+            "of next range as startIP after Next",
+            "host-local ip allocator when no lastReservedIP should use the first IP of the first range as startIP "
+            "after Next",
+        ),
+        NO_VERSION,
+        TO_BE_MENDED,
+        "the network's own address is not given, although `rangeStart` names it",
+    ),
+    Difference(
         "ptp",
         (
             "configures and deconfigures a ptp link with ADD/DEL",

@@ -34,6 +34,7 @@ SUITES = (
     Suite("macvlan", "macvlan", f"{_DUMMY} && ip link add link eth0 name eth1 type macvlan", 15),
     Suite("ipvlan", "ipvlan", f"{_DUMMY} && ip link add link eth0 name eth1 type ipvlan", 8),
     Suite("host-local", "host-local", "true", 3),
+    Suite("allocator", "host-local", "true", 1),
     Suite("ptp", "host-local under Go's ptp", f"{_VETH} && {_NAT}", 80),
     Suite("bridge", "host-local under Go's bridge", f"{_VETH} && {_NAT} && {_BRIDGE}", 55),
 )
