@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from conformance.peers.suites import SUITES, Spec, Suite
 DOCUMENT = Path("docs/migrating.md")
 PART = "peers"
 REFERENCE = "/usr/lib/cni"
+EXECUTABLES = ("macvlan", "ipvlan", "host-local")
 # Of a failure's message. What is further to the right are the insides of Go's values.
 MOST_LINES = 12
 _DEEP = " " * 9
@@ -39,21 +40,37 @@ def main() -> int:
         _parser().error("which plugins? --plugins DIRECTORY")
     chosen = [suite for suite in SUITES if not options.suite or suite.name in options.suite]
     subjects = _subjects(os.path.abspath(options.plugins), options.reference and os.path.abspath(options.reference))
+    for directory in subjects:
+        for plugin in EXECUTABLES:
+            if not os.access(f"{directory}/{plugin}", os.X_OK):
+                _parser().error(f"{directory} has no executable {plugin}")
     try:
         outcomes = _run_all(chosen, list(subjects), options.binaries, options.kernel, options.jobs)
+        return _judged(chosen, subjects, outcomes, options.json)
     except (LabError, SuiteBroke, ValueError) as error:
         print(f"peers: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         die_of(signal.SIGINT)
+    except BrokenPipeError:
+        die_of(signal.SIGPIPE)
+    return 2
+
+
+def _judged(
+    chosen: Sequence[Suite],
+    subjects: Mapping[str, Sequence[Difference]],
+    outcomes: Mapping[tuple[Suite, str], Outcome],
+    json_file: str | None,
+) -> int:
+    """0 if each directory differs in just what is listed, else 1."""
     held = True
     documents = []
     for directory, listed in subjects.items():
         found = {suite.name: outcomes[suite, directory] for suite in chosen}
         held &= _told(directory, found, listed)
         documents.append(_document(directory, found, listed))
-    if options.json:
-        Path(options.json).write_text(json.dumps(documents, indent=2) + "\n", encoding="utf-8")
+    if json_file:
+        Path(json_file).write_text(json.dumps(documents, indent=2) + "\n", encoding="utf-8")
     return int(not held)
 
 
@@ -82,7 +99,9 @@ def _run_all(
         try:
             return {pair: future.result() for pair, future in futures.items()}
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for lab in labs.values():
+                lab.close()
             raise
 
 

@@ -79,6 +79,7 @@ def test_what_is_listed_and_passes_is_told() -> None:
     judgement = differences.judge([spec("0.4.0", passes=True), spec("1.0.0", passes=False)], [DIFFERENCE])
     assert not judgement.holds
     assert judgement.outdated == [spec("0.4.0", passes=True)]
+    assert judgement.known == [spec("1.0.0", passes=False)]
 
 
 def test_what_is_listed_and_not_there_is_told_of_the_suites_that_ran() -> None:
