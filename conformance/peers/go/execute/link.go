@@ -2,7 +2,6 @@ package execute
 
 import (
 	"encoding/json"
-	"fmt"
 	"io/ioutil"
 	"os"
 
@@ -11,19 +10,16 @@ import (
 	"github.com/containernetworking/plugins/pkg/ns"
 )
 
-// Link makes a link as the tests' createMacvlan and createIpvlan do. An ADD needs addresses, which these functions have
-// none of: ipvlan refuses to be without, and results below 0.3.0 cannot be. So it gets one of a network of its own.
-func Link(plugin string, conf interface{}, ifName string, netns ns.NetNS) (*current.Interface, error) {
+// Link makes a link as the tests' createMacvlan and createIpvlan do, which ask nobody for addresses. An ADD has to: ipvlan
+// refuses to be without, and results below 0.3.0 cannot be. So the network is given some of its own.
+func Link(plugin string, network map[string]interface{}, ifName string, netns ns.NetNS) (*current.Interface, error) {
 	dataDir, err := ioutil.TempDir("", "peers")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dataDir)
-	network, err := with(conf, "ipam", map[string]string{
-		"type":    "host-local",
-		"subnet":  "10.1.2.0/24",
-		"dataDir": dataDir,
-	})
+	network["ipam"] = map[string]string{"type": "host-local", "subnet": "10.1.2.0/24", "dataDir": dataDir}
+	config, err := json.Marshal(network)
 	if err != nil {
 		return nil, err
 	}
@@ -31,21 +27,7 @@ func Link(plugin string, conf interface{}, ifName string, netns ns.NetNS) (*curr
 		ContainerID: "link",
 		Netns:       netns.Path(),
 		IfName:      ifName,
-		StdinData:   network,
+		StdinData:   config,
 	})
 	return &current.Interface{Name: ifName, Sandbox: netns.Path()}, err
-}
-
-// with is `conf` as a JSON object in which `key` is `value`.
-func with(conf interface{}, key string, value interface{}) ([]byte, error) {
-	text, err := json.Marshal(conf)
-	if err != nil {
-		return nil, err
-	}
-	object := map[string]interface{}{}
-	if err := json.Unmarshal(text, &object); err != nil {
-		return nil, fmt.Errorf("%s is no object: %v", text, err)
-	}
-	object[key] = value
-	return json.Marshal(object)
 }

@@ -14,14 +14,22 @@ func cmdAdd(args *skel.CmdArgs) error   { return execute.Command("ipvlan", "ADD"
 func cmdCheck(args *skel.CmdArgs) error { return execute.Command("ipvlan", "CHECK", args) }
 func cmdDel(args *skel.CmdArgs) error   { return execute.Command("ipvlan", "DEL", args) }
 
-// NetConf has what the tests set; the plugin has names of its own for nothing else.
+// NetConf has what the tests set.
 type NetConf struct {
 	types.NetConf
-	Master string `json:"master"`
-	Mode   string `json:"mode"`
-	MTU    int    `json:"mtu"`
+	Master string
+	Mode   string
+	MTU    int
 }
 
 func createIpvlan(conf *NetConf, ifName string, netns ns.NetNS) (*current.Interface, error) {
-	return execute.Link("ipvlan", conf, ifName, netns)
+	network := map[string]interface{}{
+		"cniVersion": conf.CNIVersion,
+		"name":       conf.Name,
+		"type":       conf.Type,
+		"master":     conf.Master,
+		"mode":       conf.Mode,
+		"mtu":        conf.MTU,
+	}
+	return execute.Link("ipvlan", network, ifName, netns)
 }
