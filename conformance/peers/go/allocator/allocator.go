@@ -20,7 +20,8 @@ import (
 
 const netns = "/some/where"
 
-// An executable says which range set it could not allocate of; there is but one here.
+// An executable says which range set it could not allocate of, where there is but one here, and may have details to its
+// message.
 const whichSet = "failed to allocate for range 0: "
 
 // IPAllocator is a network of one range set. rangeID: a plugin numbers the sets itself.
@@ -43,8 +44,12 @@ func (a *IPAllocator) Get(id string, ifname string, requestedIP net.IP) (*curren
 		IfName:      ifname,
 		StdinData:   network,
 	}, &result)
+	var answered *types.Error
+	if errors.As(err, &answered) {
+		return nil, errors.New(strings.TrimPrefix(answered.Msg, whichSet))
+	}
 	if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), whichSet))
+		return nil, err
 	}
 	if len(result.IPs) != 1 {
 		return nil, fmt.Errorf("%d addresses of one range set", len(result.IPs))
