@@ -13,6 +13,7 @@ VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
 SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
+PEERS := build/peers/built
 PLUGINS ?= dist/cni
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
 RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
@@ -20,7 +21,7 @@ ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults conformance clean
+	kernel-faults conformance peers clean
 
 demo: build
 	@scripts/need demo
@@ -72,8 +73,8 @@ lab: $(VENV)/dev
 
 # Every test is run through each tier, but for those of the launcher, of the suite, of installing, and those that run
 # no program.
-kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(ARCHIVE)
-	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ARCHIVE)
+	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance peers
 
 # Two run at once, so each line says whose it is.
 FROM = 2>&1 | sed --unbuffered 's/^/$(1) | /'
@@ -97,6 +98,11 @@ kernel-faults:
 conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)
 	@scripts/need test
 	@$(VENV)/bin/python -m conformance --plugins $(PLUGINS) $(OPTIONS)
+
+# The same by other people's tests: the Go plugins' own. OPTIONS: --help.
+peers: $(PEERS) $(if $(filter dist/cni,$(PLUGINS)),build)
+	@scripts/need test
+	@$(PYTHON) -m conformance.peers --plugins $(PLUGINS) --json build/peers/report.json $(OPTIONS)
 
 HOSTILE := HYPOTHESIS_PROFILE=soak $(LAB) --timeout 3600 -- $(VENV)/bin/pytest -v --hypothesis-show-statistics \
 	tests/unit/test_hostile.py tests/kernel/test_hostile.py
@@ -142,10 +148,16 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/build
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(CNITOOL): scripts/build-cnitool
+$(CNITOOL): scripts/build-cnitool scripts/debian-source
 	@scripts/need test
 	@echo "building cnitool…"
 	@scripts/build-cnitool $@
+
+$(PEERS): scripts/build-peers scripts/debian-source $(wildcard conformance/peers/go/*/*.go)
+	@scripts/need test
+	@echo "building the Go plugins' own tests…"
+	@scripts/build-peers $(@D)
+	@touch $@
 
 $(VALIDATORS): $(SCHEMAS)
 	@$(PYTHON) -m cni_core.schema.generate

@@ -90,7 +90,7 @@ def test_networks_of_one_subnet_share_it(l3: Lan) -> None:
 
 
 def refused(lan: Lan, config: dict[str, Any]) -> str:
-    """The error's text, of an ADD that must have its host routes, and leaves nothing behind; without them it attaches."""
+    """The error's text, of an ADD that must have host routes, and leaves nothing behind; one that need not attaches."""
     pod, own = lan.host("pod"), lan.host("own")
     before = host_routes(lan.node, "table all")
     result = lan.ipvlan.add(own, config).result

@@ -122,12 +122,6 @@ def test_the_label_of_an_address_is_no_vlan(lan: Lan) -> None:
     assert attached(lan, master="eth0:2")
 
 
-def test_what_is_no_ethernet_is_told_as_that(lan: Lan) -> None:
-    lan.node.ip("tuntap add dev tun0 mode tun")
-    assert refused(lan, master="tun0").startswith("master: tun0 is no Ethernet")
-    assert refused(lan, master="tun0", vlan=5).startswith("master: tun0 is no Ethernet")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("mtu", "ipam"), [(67, {}), (1279, {"ranges": [[{"subnet": "fd00:1::/64"}]]})])
 def test_an_mtu_of_too_little_is_told_as_that(lan: Lan, kind: str, mtu: int, ipam: dict[str, Any]) -> None:

@@ -112,6 +112,8 @@ def test_without_a_name_it_is_the_link_of_the_default_route_of_the_least_metric(
     ("attributes", "words"),
     [
         ({"flags": IFF_UP | IFF_LOWER_UP | IFF_LOOPBACK}, "is a loopback link"),
+        ({"type": 512, "kind": "wireguard"}, "is no Ethernet (wireguard)"),
+        ({"type": 32}, "is no Ethernet (a link of type 32)"),
         ({"master": 2}, "is a port of the bridge br0, which takes all its frames"),
     ],
 )
@@ -121,6 +123,11 @@ def test_what_can_carry_nothing_is_refused(node: Node, attributes: dict[str, Any
     node.kernel.add_link(node.host, "eth1", **attributes)
     error = refused(node, master="eth1")
     assert (error.code, error.path, words in error.problem) == (errors.PARENT_UNUSABLE, ("master",), True)
+
+
+def test_a_vlan_of_what_is_no_ethernet_is_refused(node: Node) -> None:
+    node.kernel.add_link(node.host, "tun0", kind="tun", type=65534)
+    assert "tun0 is no Ethernet (tun)" in refused(node, master="tun0", vlan=5).problem
 
 
 def test_a_port_of_what_leaves_frames_alone_is_usable(node: Node) -> None:
