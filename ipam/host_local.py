@@ -118,16 +118,20 @@ def _lease_all(
     with _store(request) as store:
         held = store.held_by(request.attachment)
         if held and not again:
-            _refuse_again(request.attachment, store, held)
+            _refuse_again(request.attachment, store, held, sets, asked)
         if held:
             store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
         lease = Leasing(request.attachment, store, held, refused, given)
         return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
 
 
-def _refuse_again(attachment: Attachment, store: Store, held: list[Address]) -> None:
+def _refuse_again(
+    attachment: Attachment, store: Store, held: list[Address], sets: list[RangeSet], asked: list[Address | None]
+) -> None:
     for i, address in enumerate(held):
         if not store.is_of_an_earlier_boot(attachment, address):
+            if address in asked:
+                raise _taken(store, address, sets[asked.index(address)])
             raise CniError(
                 ADDRESS_UNAVAILABLE,
                 f"failed to allocate for range {i}: {address} has been allocated to {attachment.container_id}, "
