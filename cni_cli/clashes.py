@@ -19,6 +19,8 @@ from ipam.ranges import Range, range_sets
 
 ONE_USE = "A link carries one kind, and ipvlan one mode: give this network a VLAN or another parent."
 
+FLAT = ("macvlan", "macvtap", "ipvlan", "ipvtap")  # of which a link is on the same wire as its parent
+
 Lower = tuple[str, tuple[int, ...]]
 
 
@@ -58,11 +60,11 @@ def lower(network: Network, host: Rtnl) -> Lower | None:
         link = None
     if not link:
         return _by_name(values.masters[0], vlan) if len(values.masters) == 1 else None
-    while link.kind == "vlan" and link.parent_nsid is None:
+    while link.kind in ("vlan", *FLAT) and link.parent_nsid is None:
         below = host.link(index=link.parent)
         if not below:
             break
-        vlan = (link.number(IFLA_VLAN_ID), *vlan)
+        vlan = (link.number(IFLA_VLAN_ID), *vlan) if link.kind == "vlan" else vlan
         link = below
     return link.name, vlan
 

@@ -30,7 +30,7 @@ from cni_cli.errors import CommandError
 from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_cli.validate import findings
+from cni_cli.validate import IGNORED_BY_GO, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
@@ -127,7 +127,7 @@ def create(options: argparse.Namespace) -> int:
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
-    remarks += [str(finding).removeprefix("plugins[0].") for finding in found]
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text != IGNORED_BY_GO]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:

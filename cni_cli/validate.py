@@ -42,6 +42,9 @@ OF_DOCKER = {
     "gateway": "ipam.gateway",
     "subnet": "ipam.subnet",
 }
+OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
+RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
+IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
 IPAM_TYPES = ("host-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
@@ -199,6 +202,8 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         yield (*place, *problem.path), problem.message, True
     for path, text in _near_misses(KINDS[kind], config):
         yield (*place, *path), text, False
+    for path in _ignored_by_go(KINDS[kind], own) if kind in OF_GO else ():
+        yield (*place, *path), IGNORED_BY_GO, False
     capabilities = own.get("capabilities", {})
     if not isinstance(capabilities, dict) or not all(isinstance(value, bool) for value in capabilities.values()):
         yield (*place, "capabilities"), 'is not an object of booleans, such as {"ips": true}', True
@@ -246,6 +251,21 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
         attempt(*arguments)
     except CniError as error:
         yield (place if len(place) > len(error.path) else error.path), error.problem, True
+
+
+def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
+    """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
+    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes") if config.get(key))
+    if kind == "ipvlan":
+        yield from ((key,) for key in ("flag",) if config.get(key))
+    ipam = config.get("ipam")
+    if not isinstance(ipam, dict) or ipam.get("type") != "host-local":
+        return
+    yield from (("ipam", key) for key in RANGE_KEYS if ipam.get(key))
+    for i, part in enumerate(_list(ipam.get("ranges"))):
+        for j, one in enumerate(_list(part)):
+            if isinstance(one, dict):
+                yield from (("ipam", "ranges", i, j, key) for key in RANGE_KEYS if one.get(key))
 
 
 def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, str]]:

@@ -61,7 +61,7 @@ class Attachments:
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
         network = self._network(request)
-        with Place.host() as host, host.container(request.netns) as container:
+        with Place.host() as host, host.container(request.netns, own=request.own_netns) as container:
             task = Task(request.attachment, network, self._kind, host, container)
             return whole_or_nothing(lambda steps: self._add(request, task, steps))
 
@@ -80,7 +80,7 @@ class Attachments:
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
-            lambda: links.remove(request.attachment, self._kind, task.container),
+            lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link)
         self._refuse_or_drop_gateways(network, addresses)
@@ -164,7 +164,8 @@ class Attachments:
                     except CniError as error:
                         failure = error
                 if container:
-                    links.remove(request.attachment, self._kind, container)
+                    recorded = shared.recorded_namespace(request.attachment)
+                    links.remove(request.attachment, self._kind, container, recorded)
                 routed = shared.has_host_routes(self._kind, network)
                 shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
             finally:
@@ -181,7 +182,7 @@ class Attachments:
         if result is None:
             raise CniError(INVALID_CONFIG, "CHECK needs the result of ADD", path=("prevResult",))
         network = self._network(request)
-        with Place.host() as host, host.container(request.netns) as container:
+        with Place.host() as host, host.container(request.netns, own=request.own_netns) as container:
             task = Task(request.attachment, network, self._kind, host, container)
             try:
                 plan = parents.plan(network, task.home.rtnl)
@@ -253,7 +254,7 @@ def _container_if_there(request: Request, host: Place) -> Place | None:
     if not request.netns:
         return None
     try:
-        return host.container(request.netns)
+        return host.container(request.netns, own=request.own_netns)
     except CniError as error:
         if error.code not in (UNKNOWN_CONTAINER, INVALID_ENVIRONMENT):
             raise

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from cni_core.task import Task
 
 
+KINDS = ("macvlan", "ipvlan")
+
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
 
 
@@ -210,14 +212,20 @@ def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
     return routes
 
 
-def remove(attachment: Attachment, kind: LinkKind, container: Place) -> None:
-    """Removes the attachment's link if it is there; one of that name but another kind, or another attachment's, is not
-    ours.
+def remove(attachment: Attachment, kind: LinkKind, container: Place, recorded: int) -> None:
+    """Removes the attachment's link, if it is there under its own or its temporary name. Another kind is not ours.
+
+    recorded: the inode of the namespace that it was made in, by our records; 0 where they do not tell. Another
+    namespace is another container's, as at the path of a pid that died. Without a record the alias must do, which the
+    container's root can change: one of our form that is not the attachment's is another's.
     """
+    if recorded not in (0, container.inode):
+        return
     inside = container.rtnl
-    for name in (attachment.ifname, attachment.link_name):
+    # Under the temporary name there may also be what uppers asked by.
+    for name, kinds in ((attachment.ifname, (kind.NAME,)), (attachment.link_name, KINDS)):
         link = inside.link(name)
-        if link and (name == attachment.link_name or (link.kind == kind.NAME and not _is_anothers(link, attachment))):
+        if link and link.kind in kinds and (recorded or not _is_anothers(link, attachment)):
             try:
                 inside.execute(del_link(link.index))
             except KernelError as error:
@@ -226,7 +234,7 @@ def remove(attachment: Attachment, kind: LinkKind, container: Place) -> None:
 
 
 def _is_anothers(link: Link, attachment: Attachment) -> bool:
-    """By its alias; one without, Go's plugins made, or an earlier version of ours."""
+    """By its alias; one without, Go's plugins made."""
     return link.alias != attachment.link_name and is_link_name(link.alias)
 
 

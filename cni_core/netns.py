@@ -58,8 +58,8 @@ class Place:
         except OSError as error:
             raise CniError(KERNEL_REFUSED, f"could not open {OWN}: {strerror(error)}") from None
 
-    def container(self, path: str) -> Place:
-        """A container's namespace, as seen from the host's.
+    def container(self, path: str, *, own: bool = False) -> Place:
+        """A container's namespace, as seen from the host's; with own it may be the host's itself.
 
         CniError: UNKNOWN_CONTAINER where nothing is at the path, INVALID_ENVIRONMENT where something else than another
         network namespace is, IO_FAILURE where that cannot be told.
@@ -77,20 +77,20 @@ class Place:
             code = INVALID_ENVIRONMENT if error.errno == ENXIO else IO_FAILURE  # it is a socket; else nobody knows
             raise CniError(code, f"CNI_NETNS: {path}: {strerror(error)}") from None
         try:
-            place._refuse_what_is_no_container()
+            place._refuse_what_is_no_container(own)
         except BaseException:
             place.close()
             raise
         return place
 
-    def _refuse_what_is_no_container(self) -> None:
+    def _refuse_what_is_no_container(self, own: bool) -> None:
         try:
             kind = ioctl(self.fd, NS_GET_NSTYPE)
         except OSError:
             kind = 0
         if kind != CLONE_NEWNET:
             raise CniError(INVALID_ENVIRONMENT, f"CNI_NETNS: {self.path} is not a network namespace")
-        if self.inode == self._home.inode:  # of one file system, nsfs
+        if not own and self.inode == self._home.inode:  # of one file system, nsfs
             raise CniError(
                 INVALID_ENVIRONMENT,
                 f"CNI_NETNS: {self.path} is the host's own network namespace, not a container's",

@@ -4,11 +4,12 @@ A parent's uppers lie in the containers' namespaces, where no dump of the host's
 name them. Below ROOT, on a tmpfs that goes with the boot:
 
     lock                                flocked by whoever reads or writes
-    attachments/CONTAINERID:IFNAME      "NETWORK USED…"; written first, removed last
+    attachments/CONTAINERID:IFNAME      "NETWORK @NAMESPACE USED…"; written first, removed last
     users/USED/CONTAINERID:IFNAME       empty; a parent's is flocked by an ADD for as long as it runs
     parents/PARENT                      what the parent is used as (LinkKind.use)
 
-USED is the key of something shared (cni_core.shared), which is a file's name: digits first, then of [0-9a-f.:,_].
+NAMESPACE is the inode of the container's, by which a DEL knows it. USED is the key of something shared
+(cni_core.shared), which is a file's name: digits first, then of [0-9a-f.:,_].
 """
 
 from __future__ import annotations
@@ -22,25 +23,32 @@ from cni_core.names import Attachment
 
 ROOT = "/run/cni-vlan"
 
+_NAMESPACE = "@"
+
 _USED_CHARACTERS = frozenset("0123456789abcdef.:,_")
 
 
 class Record:
-    """Of one attachment: its network's name, and the keys of what it uses, the oldest first."""
+    """Of one attachment: its network's name, the inode of its network namespace (0: an earlier version did not record
+    it), and the keys of what it uses, the oldest first.
+    """
 
-    __slots__ = ("network", "used")
+    __slots__ = ("namespace", "network", "used")
 
-    def __init__(self, network: str, used: list[str]) -> None:
+    def __init__(self, network: str, namespace: int, used: list[str]) -> None:
         self.network = network
+        self.namespace = namespace
         self.used = used
 
     @classmethod
     def parse(cls, text: str) -> Record:
-        network, *used = text.split(" ")
-        return cls(network, [key for key in used if key[:1].isdigit() and _USED_CHARACTERS.issuperset(key)])
+        network, *rest = text.split(" ")
+        inodes = [int(part[1:]) for part in rest if part[:1] == _NAMESPACE and part[1:].isdigit()]
+        used = [key for key in rest if key[:1].isdigit() and _USED_CHARACTERS.issuperset(key)]
+        return cls(network, inodes[0] if inodes else 0, used)
 
     def __str__(self) -> str:
-        return " ".join([self.network, *self.used])
+        return " ".join([self.network, f"{_NAMESPACE}{self.namespace}", *self.used])
 
 
 class Records:
@@ -105,13 +113,13 @@ class Records:
         text = self._text("attachments", attachment.record)
         return None if text is None else Record.parse(text)
 
-    def join(self, attachment: Attachment, network: str, parent: str, use: str) -> int:
-        """Records that an attachment of the network uses a parent, and as what.
+    def join(self, attachment: Attachment, network: str, namespace: int, parent: str, use: str) -> int:
+        """Records that an attachment of the network, in the namespace of that inode, uses a parent, and as what.
 
         Returns a descriptor that tells others, until it is closed, that an ADD of the attachment runs. CniError
         TRY_AGAIN_LATER where another one does.
         """
-        self._note(attachment, network, parent)
+        self._note(attachment, network, namespace, parent)
         with self._users(parent, create=True) as users:
             running = users.try_lock(attachment.record, create=True)
         if running is None:
@@ -122,16 +130,16 @@ class Records:
             self._write("parents", parent, use)
         return running
 
-    def add(self, attachment: Attachment, network: str, used: str) -> None:
-        """Records that an attachment of the network uses something that is no parent."""
-        self._note(attachment, network, used)
+    def add(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
+        """Records likewise that it uses something that is no parent."""
+        self._note(attachment, network, namespace, used)
         with self._users(used, create=True) as users:
             users.write(attachment.record, "")
 
-    def _note(self, attachment: Attachment, network: str, used: str) -> None:
+    def _note(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
         before = self.of(attachment)
-        if before is None or before.network != network:
-            record = Record(network, [*(before.used if before else []), used])
+        if before is None or (before.network, before.namespace) != (network, namespace):
+            record = Record(network, namespace, [*(before.used if before else []), used])
             self._write("attachments", attachment.record, str(record))
         elif used not in before.used:
             self._part("attachments").append(attachment.record, f" {used}")

@@ -30,9 +30,10 @@ class Request:
 
     config is the network configuration without its null members, as the schema of the plugin accepts it; args are the
     pairs of CNI_ARGS; path the directories of CNI_PATH; netns and the parts of attachment are empty where not given.
+    own_netns: CNI_NETNS_OVERRIDE, by which the container's namespace may be our own.
     """
 
-    __slots__ = ("_stdin", "args", "attachment", "cni_version", "command", "config", "netns", "path")
+    __slots__ = ("_stdin", "args", "attachment", "cni_version", "command", "config", "netns", "own_netns", "path")
 
     def __init__(
         self, command: str, environ: Mapping[str, str], config: dict[str, Any], stdin: bytes | None = None
@@ -42,6 +43,7 @@ class Request:
         self.command = command
         self.attachment = Attachment(environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", ""))
         self.netns = environ.get("CNI_NETNS", "")
+        self.own_netns = environ.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "t", "true")  # libcni's skel: ParseBool
         self.path = [directory for directory in environ.get("CNI_PATH", "").split(":") if directory]
         # Nothing in them says what is to be taken back.
         self.args = {} if command in TAKE_BACK else _parse_args(environ.get("CNI_ARGS", ""))

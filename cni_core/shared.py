@@ -85,7 +85,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
 
         running = steps.take(
             "record the attachment",
-            lambda: records.join(attachment, network.name, key, task.kind.use(network)),
+            lambda: records.join(attachment, network.name, task.container.inode, key, task.kind.use(network)),
             lambda: _restore(task, before),
         )
         return parent, running
@@ -111,7 +111,7 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
 
         def make() -> None:
             for subnet in wanted:
-                records.add(attachment, network.name, host_route_key(key, subnet))
+                records.add(attachment, network.name, task.container.inode, host_route_key(key, subnet))
             messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
             if messages:
                 host.rtnl.execute(*messages)
@@ -159,6 +159,16 @@ def _on(parent: Link, home: Place, host: Place) -> Iterator[Link]:
 
 
 # The end of attachments
+
+
+def recorded_namespace(attachment: Attachment) -> int:
+    """The inode of the network namespace that an ADD attached; 0 where no record tells."""
+    try:
+        with Records(create=False) as records:
+            record = records.of(attachment)
+    except FileNotFoundError:
+        return 0
+    return record.namespace if record else 0
 
 
 def leave(

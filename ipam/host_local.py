@@ -179,7 +179,11 @@ class Leasing:
             raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
         self._given.append(address)
         if not self._store.reserve(index, address, self._attachment):
-            raise _taken(self._store, address, part)
+            holder = self._store.holder(address)
+            if not holder or not self._store.is_of_an_earlier_boot(holder, address):
+                raise _taken(self._store, address, part)
+            self._store.release_all(holder)
+            self._store.reserve(index, address, self._attachment)
         return address
 
     def _next_free(self, index: int, part: RangeSet) -> Address:

@@ -73,7 +73,9 @@ class Rtnl:
             self._socket.settimeout(_SECONDS)
             for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
-            self._socket.bind((0, 0))
+            # To the kernel: it refuses datagrams of anybody else (netlink_getsockbyportid, net/netlink/af_netlink.c). A
+            # container's root could else answer in its place, or fill the socket's buffer.
+            self._socket.connect((0, 0))
         except OSError as error:
             raise _unreachable(error) from None
 
@@ -180,9 +182,11 @@ class Rtnl:
 
     def _receive(self) -> list[Reply]:
         try:
-            datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
+            datagram, _, flags, sender = self._socket.recvmsg(_RECEIVE)
         except OSError as error:
             raise _unreachable(error) from None
+        if sender[0]:  # the kernel's port is 0 (netlink(7))
+            return []
         self._datagrams += 1
         if self._datagrams > _DATAGRAMS:
             raise MalformedReply("it has no end")

@@ -116,10 +116,10 @@ class Place:
         self.rtnl = Socket(kernel, namespace)
         self.is_host = namespace is kernel.host
 
-    def container(self, path: str) -> Place:
+    def container(self, path: str, *, own: bool = False) -> Place:
         if path not in self._kernel.namespaces:
             raise CniError(UNKNOWN_CONTAINER, f"CNI_NETNS: there is no network namespace at {path}")
-        if path == HOST:
+        if path == HOST and not own:
             raise CniError(INVALID_ENVIRONMENT, "CNI_NETNS: the host's own")
         return Place(self._kernel, self._kernel.namespaces[path])
 

@@ -133,7 +133,7 @@ def test_a_second_add_is_refused_and_takes_nothing_of_the_first(node: Node) -> N
 def test_an_add_of_an_attachment_whose_add_runs_leaves_that_alone(node: Node) -> None:
     index = node.host.link("eth0").index  # type: ignore[union-attr]
     with Records(create=True) as records:
-        running = records.join(Attachment("c1", "eth0"), "net1", f"{node.host.number}.{index}", "macvlan")
+        running = records.join(Attachment("c1", "eth0"), "net1", 5, f"{node.host.number}.{index}", "macvlan")
     error = node.refused(node.config())
     os.close(running)
     assert (error.code, node.attached()) == (errors.TRY_AGAIN_LATER, [Attachment("c1", "eth0")])
@@ -347,7 +347,7 @@ def test_del_before_any_add_makes_nothing(node: Node, tmp_path: Path) -> None:
 
 
 def test_del_leaves_what_is_not_the_attachments_link(node: Node) -> None:
-    for alias, kind in ((Attachment("c9", "eth0").link_name, "macvlan"), ("", "veth")):
+    for alias, kind in ((Attachment("c9", "eth0").link_name, "macvlan"), ("", "veth")):  # without a record
         link = node.kernel.add_link(node.container(), "eth0", alias=alias, kind=kind)
         node.delete(node.config())
         assert link.index in node.container().links
@@ -355,6 +355,21 @@ def test_del_leaves_what_is_not_the_attachments_link(node: Node) -> None:
     node.kernel.add_link(node.container(), "eth0", kind="macvlan")  # as Go's plugin makes it
     node.delete(node.config())
     assert node.container().names == []
+
+
+def test_del_believes_the_record_not_what_the_containers_root_can_change(node: Node) -> None:
+    node.add(node.config())
+    node.container().link("eth0").alias = Attachment("c9", "eth0").link_name  # type: ignore[union-attr]
+    node.delete(node.config())
+    assert (node.container().names, node.leases()) == ([], {})
+
+
+def test_del_leaves_the_link_of_who_has_the_path_by_now(node: Node) -> None:
+    """A pid's path, after the pid was given to another container's process."""
+    node.add(node.config())
+    node.add(node.config(), "c2")
+    node.delete(node.config(), "c1", CNI_NETNS="/run/netns/c2")
+    assert (node.container("c2").names, node.leases()) == (["eth0"], {"10.1.0.3": "c2/eth0"})
 
 
 @pytest.mark.parametrize("netns", ["", "/run/netns/gone", HOST])

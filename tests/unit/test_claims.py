@@ -66,7 +66,7 @@ def test_what_is_being_added_is_not_dead(node: Node) -> None:
     """It has no link yet, but its ADD runs."""
     index = node.host.link("eth0").index  # type: ignore[union-attr]
     with Records(create=True) as records:
-        running = records.join(Attachment("c1", "eth0"), "net1", f"{node.host.number}.{index}", "macvlan")
+        running = records.join(Attachment("c1", "eth0"), "net1", 5, f"{node.host.number}.{index}", "macvlan")
     error = node.refused(node.config("10.2.0.0/24", type="ipvlan", name="net2"), "c2")
     assert "in use as macvlan by c1/eth0 of network net1" in error.problem
     os.close(running)

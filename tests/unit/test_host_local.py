@@ -622,6 +622,17 @@ def test_leases_of_earlier_boots_are_taken_back_when_the_pool_would_else_be_empt
     assert leases.held() == {"10.1.0.5": "old3/eth0", "10.1.0.2": "new/eth0"}
 
 
+def test_a_fixed_address_whose_holder_is_of_an_earlier_boot_is_given(
+    leases: Leases, reboot: Callable[[], None]
+) -> None:
+    leases.add("c1", "eth0", "10.1.0.5")
+    refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c2", "eth0", "10.1.0.5")
+    reboot()
+    assert leases.add("c2", "eth0", "10.1.0.5") == ["10.1.0.5"]
+    assert leases.held() == {"10.1.0.5": "c2/eth0"}
+    refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c1", "eth0", "10.1.0.5")
+
+
 def test_leases_that_others_gave_are_never_taken_back(leases: Leases, reboot: Callable[[], None]) -> None:
     for n in range(2, 7):
         leases.written_by_others(f"10.1.0.{n}", b"gos\r\neth0")
@@ -794,6 +805,8 @@ class AnySequence(RuleBasedStateMachine):
                 continue
             if wanted is None and self.next_free(number) is None:
                 self.release(self.of_earlier_boots())
+            if self.leased.get(wanted or "") in self.of_earlier_boots():
+                self.release({self.leased[wanted or ""]})
             free = self.next_free(number) if wanted is None else wanted if wanted not in self.leased else None
             if free is None:
                 code = errors.ADDRESS_UNAVAILABLE if wanted else errors.POOL_EXHAUSTED

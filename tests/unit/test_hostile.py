@@ -31,18 +31,18 @@ class Peer:
     def setsockopt(self, *_: int) -> None:
         pass
 
-    def bind(self, _: tuple[int, int]) -> None:
+    def connect(self, _: tuple[int, int]) -> None:
         pass
 
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, None]:
+    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, tuple[int, int]]:
         try:
             datagram, flags = next(self.datagrams)
         except StopIteration:
             raise TimeoutError from None
-        return datagram[:size], [], flags, None
+        return datagram[:size], [], flags, (0, 0)
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:

@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def join(attachment: Attachment = ONE, network: str = "net1", parent: str = PARENT, use: str = "macvlan") -> None:
     """As an ADD that has ended."""
     with Records(create=True) as records:
-        os.close(records.join(attachment, network, parent, use))
+        os.close(records.join(attachment, network, 5, parent, use))
 
 
 def files_of(root: Path) -> list[str]:
@@ -50,7 +50,7 @@ def test_a_record_that_could_not_be_added_to_whole_is_as_it_was(monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", lambda fd, data: os.write(fd, data[:3]))
         with pytest.raises(CniError) as error, Records(create=True) as records:
-            records.add(ONE, "net1", ROUTE)
+            records.add(ONE, "net1", 5, ROUTE)
     assert error.value.code == errors.DATA_DIRECTORY
     with Records(create=True) as records:
         assert records.users(PARENT) == [(ONE, "net1")]
@@ -70,7 +70,7 @@ def test_a_parent_is_free_when_the_last_has_left(root: Path) -> None:
 def test_what_was_used_last_is_told_first() -> None:
     join()
     with Records(create=True) as records:
-        records.add(ONE, "net1", ROUTE)
+        records.add(ONE, "net1", 5, ROUTE)
         assert records.leave(ONE) == [ROUTE, PARENT]
 
 
@@ -78,26 +78,27 @@ def test_a_record_is_restored_with_what_was_used_before_and_for_the_network_of_t
     join()
     with Records(create=True) as records:
         before = records.of(ONE)
-        os.close(records.join(ONE, "net2", "1.7", "ipvlan l2 bridge"))
-        records.add(ONE, "net2", ROUTE)
+        os.close(records.join(ONE, "net2", 6, "1.7", "ipvlan l2 bridge"))
+        records.add(ONE, "net2", 5, ROUTE)
         assert [user for user, _ in records.users("1.7")] == [ONE]
         assert records.restore(ONE, before) == [ROUTE, "1.7"]
         assert (records.users(PARENT), records.users("1.7"), records.use("1.7")) == ([(ONE, "net1")], [], "")
         assert (records.of_network("net1"), records.of_network("net2")) == ([ONE], [])
+        assert str(records.of(ONE)) == f"net1 @5 {PARENT}"
 
 
 def test_what_another_call_has_forgotten_meanwhile_is_not_restored(root: Path) -> None:
     with Records(create=True) as records:
-        assert records.restore(ONE, Record("net1", [PARENT])) == []
+        assert records.restore(ONE, Record("net1", 5, [PARENT])) == []
     assert files_of(root) == ["lock"]
 
 
 def test_two_adds_of_one_attachment_do_not_run_at_once() -> None:
     with Records(create=True) as records:
-        running = records.join(ONE, "net1", PARENT, "macvlan")
+        running = records.join(ONE, "net1", 5, PARENT, "macvlan")
         assert records.busy(PARENT)
         with pytest.raises(CniError) as error:
-            records.join(ONE, "net1", PARENT, "macvlan")
+            records.join(ONE, "net1", 5, PARENT, "macvlan")
         assert (error.value.code, "another ADD of eth0 in c1" in error.value.msg) == (errors.TRY_AGAIN_LATER, True)
         os.close(running)
         assert not records.busy(PARENT)
@@ -113,7 +114,8 @@ def test_a_file_that_is_no_record_is_passed_over(root: Path) -> None:
 
 
 def test_what_a_record_should_not_hold_becomes_no_path() -> None:
-    assert Record.parse("net1 ../../etc 1.2 1/2 .1").used == ["1.2"]
+    record = Record.parse("net1 @x ../../etc 1.2 1/2 .1")
+    assert (record.network, record.namespace, record.used) == ("net1", 0, ["1.2"])
 
 
 def test_without_records_nothing_is_made(root: Path) -> None:

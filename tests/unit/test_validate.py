@@ -93,7 +93,13 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ['cniVersion: "1.0.1" is not one of'],
         ),
         (plain(type="macvlam"), ['type: "macvlam" is not a plugin of ours; did you mean macvlan?']),
-        (plain(internal=True, master="eth0"), ["master: has no place beside internal"]),
+        (plain(type="cni-macvlan-py", internal=True, master="eth0"), ["master: has no place beside internal"]),
+        (
+            plain(
+                vlan=5, ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24", "ipRange": "10.1.0.8/29"}]]}
+            ),
+            ["ipam.ranges[0][0].ipRange: is obeyed; Go's plugins", "vlan: is obeyed; Go's plugins"],
+        ),
         (
             plain(ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}),
             ["ipam: "],
@@ -118,7 +124,7 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ["ipam.routes[0].dst: 10.2.0.5/16 has host bits set"],
         ),
         (
-            plain(internal=True, ipam=LOCAL | {"routes": [{"dst": "0.0.0.0/0"}]}),
+            plain(type="cni-macvlan-py", internal=True, ipam=LOCAL | {"routes": [{"dst": "0.0.0.0/0"}]}),
             ["ipam.routes[0]: is a default route, and internal has none"],
         ),
         (
@@ -126,7 +132,7 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ["mtu: 1279 is less than IPv6's 1280"],
         ),
         (
-            plain(ipam=LOCAL | {"ipRange": "10.1.0.0/31"}),
+            plain(type="cni-macvlan-py", ipam=LOCAL | {"ipRange": "10.1.0.0/31"}),
             ["ipam: no address of 10.1.0.1-10.1.0.254 can be chosen"],
         ),
         (
