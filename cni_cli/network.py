@@ -143,9 +143,9 @@ def create(options: argparse.Namespace) -> int:
         file = write_new(options.dir, options.name, document)
         if options.provision:
             try:
-                with Records(create=True), Rtnl() as host:
-                    plan = parents.plan(network.values, host)
-                    parents.refuse_unusable(plan, host)
+                with Records(create=True), Place.host() as host:
+                    plan = parents.plan(network.values, host.rtnl)
+                    parents.refuse_unusable(plan, host.rtnl)
                     parents.make(plan, host)
             except BaseException:
                 file.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 
+from cni_core import sysctl
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
 from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
@@ -25,10 +26,14 @@ from cni_core.rtnl.messages import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_core.contracts import LinkKind
+    from cni_core.netns import Place
     from cni_core.network import Network
     from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
 
+# Of a link that we make, before it comes up: else the host has, by a router's advertisement on that VLAN, an address
+# and a default route there, and answers (Documentation/networking/ip-sysctl.rst).
+_NO_PART = (("accept_ra", "0"), ("addr_gen_mode", "1"))  # the latter: no link-local address
 ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else's
 
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
@@ -136,17 +141,17 @@ def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
     return rtnl.link(index=parent.parent) or parent
 
 
-def make(plan: Plan, rtnl: Rtnl) -> Link:
-    """The parent, made if it is not there, and brought up with the links of ours that it is on.
+def make(plan: Plan, home: Place) -> Link:
+    """The parent, in the place where it belongs, made if it is not there, and brought up with what it is on of ours.
 
     What is on a link that is down cannot be (ENETDOWN): it comes up with that, as VLANs do (vlan_device_event,
     net/8021q/vlan.c), and a link that is somebody else's is theirs to bring up.
     """
     below: Link | None = None
     for link in plan.there:
-        below = _raised(link, below, rtnl)
+        below = _raised(link, below, home)
     for missing in plan.missing:
-        below = _made(missing, below, rtnl)
+        below = _made(missing, below, home)
     assert below
     return below
 
@@ -281,15 +286,15 @@ def _default_route(rtnl: Rtnl) -> Link:
 # What is made
 
 
-def _raised(link: Link, below: Link | None, rtnl: Rtnl) -> Link:
+def _raised(link: Link, below: Link | None, home: Place) -> Link:
     """One of ours that is down is brought up; what others took down is theirs to bring up."""
     if not _is_unfinished(link):
         return link
-    below = below or (rtnl.link(index=link.parent) if link.parent else None)
-    return _finished(link, link.name, below and _raised(below, None, rtnl), rtnl)
+    below = below or (home.rtnl.link(index=link.parent) if link.parent else None)
+    return _finished(link, link.name, below and _raised(below, None, home), home)
 
 
-def _made(missing: Missing, below: Link | None, rtnl: Rtnl) -> Link:
+def _made(missing: Missing, below: Link | None, home: Place) -> Link:
     """The new link, marked as ours, up, and under its name if that is free and short enough, else the one it has."""
     if below:
         made = _own_name(missing.name)
@@ -297,19 +302,23 @@ def _made(missing: Missing, below: Link | None, rtnl: Rtnl) -> Link:
     else:
         made = missing.name
         message = new_parent(made, "dummy", b"", below=0)
+    rtnl = home.rtnl
     rtnl.execute(message)
     link = rtnl.link(made)
     if not link:
         raise _unusable(f"the new link {made} vanished")
     free = made != missing.name and not _existing(missing.name, rtnl) and len(missing.name.encode()) <= LONGEST_NAME
-    return _finished(link, missing.name if free else made, below, rtnl)
+    return _finished(link, missing.name if free else made, below, home)
 
 
-def _finished(link: Link, name: str, below: Link | None, rtnl: Rtnl) -> Link:
-    """Marked as ours, named, and up unless it is on a link that is down."""
+def _finished(link: Link, name: str, below: Link | None, home: Place) -> Link:
+    """Marked as ours, named, and up unless it is on a link that is down. The host itself takes no part in it."""
+    with home.entered():
+        for setting, value in _NO_PART:
+            sysctl.try_to_write(value, "net", "ipv6", "conf", link.name, setting)
     finish = mark if below and not below.up else mark_and_raise
-    rtnl.execute(finish(link.index, name, ALIAS))
-    return rtnl.link(index=link.index) or link
+    home.rtnl.execute(finish(link.index, name, ALIAS))
+    return home.rtnl.link(index=link.index) or link
 
 
 def _own_name(text: str) -> str:

@@ -75,7 +75,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
         if not parent or plan.is_unfinished:
             parent = steps.take(
                 "make the parent",
-                lambda: parents.make(plan, home.rtnl),
+                lambda: parents.make(plan, home),
                 lambda: _remove_orphan(network, task.host, task.container),
             )
         parent = parents.carrier_of(parent, task.kind, home.rtnl)

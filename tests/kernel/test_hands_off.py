@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,34 @@ def routers_advertisement(host: Host, ifname: str, preference: int) -> None:
     body = bytes([134, 0, 0, 0, 64, preference << 3]) + (1800).to_bytes(2, "big") + bytes(8)
     sender.sendto(body, ("ff02::1", 0, 0, index))
     sender.close()
+
+
+@pytest.mark.parametrize("keys", [{}, {"type": "ipvlan"}, {"type": "ipvlan", "mode": "l3"}], ids=str)
+def test_a_vlan_that_we_make_does_not_pull_the_host_into_it(lan: Lan, keys: dict[str, Any]) -> None:
+    for port in lan.switch.ports.values():
+        lan.switch.set_vlans(port, None, (50, 60))
+    for number in (50, 60):
+        lan.beyond.ip(f"link add link eth0 name eth0.{number} type vlan id {number}")
+        lan.beyond.address(f"eth0.{number}", f"10.{number}.0.1/24", f"fd00:{number}::1/64")
+    # The positive control: a VLAN of the host's own takes part.
+    lan.node.ip("link add link eth0 name eth0.60 type vlan id 60")
+    lan.node.ip("link set eth0.60 up")
+    pod, plugin = lan.container("pod"), Plugin(lan.node, keys.get("type", "macvlan"))
+    routed = keys.get("mode") == "l3"
+    subnets = ("10.9.0.0/24", "fd00:9::/64") if routed else ("10.50.0.0/24", "fd00:50::/64")
+    config = lan.config(vlan=50, ipam=lan.ipam(*subnets), **keys)
+    assert plugin.add(pod, config).status == 0
+    deadline = time.monotonic() + 10
+    while not lan.node.ip_json("-6 route show default dev eth0.60"):
+        assert time.monotonic() < deadline
+        for number in (50, 60):
+            routers_advertisement(lan.beyond, f"eth0.{number}", 0)
+        time.sleep(0.1)
+    assert lan.node.ip_json("-6 route show default dev eth0.50") == []
+    assert lan.node.ip_json("addr show dev eth0.50")[0]["addr_info"] == []
+    if not routed:
+        assert pod.ping("10.50.0.1")
+        assert pod.ping("fd00:50::1")
 
 
 def test_no_routers_advertisement_takes_the_place_of_a_configured_default_route(lan: Lan) -> None:

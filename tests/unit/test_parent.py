@@ -146,7 +146,7 @@ def test_what_is_down_or_to_be_made_is_not(node: Node, config: dict[str, Any]) -
 
 
 def made(node: Node, **config: Any) -> Link:
-    return parents.make(plan(node, **config), socket(node))  # type: ignore[arg-type]
+    return parents.make(plan(node, **config), node.kernel.host_place())  # type: ignore[arg-type]
 
 
 def test_vlans_are_made_lowest_first_marked_and_raised(node: Node) -> None:
@@ -156,6 +156,9 @@ def test_vlans_are_made_lowest_first_marked_and_raised(node: Node) -> None:
         ("eth0.50.7", parents.ALIAS, True),
     ]
     assert (link.name, plan(node, master="eth0.50.7").is_unfinished) == ("eth0.50.7", False)
+    # By the name that each had then.
+    assert [path[-1] for path, value in node.host.sysctls.items() if value == "0"] == ["accept_ra"] * 2
+    assert [path[-1] for path, value in node.host.sysctls.items() if value == "1"] == ["addr_gen_mode"] * 2
 
 
 def test_a_name_that_is_taken_or_too_long_is_not_needed(node: Node) -> None:
@@ -177,7 +180,7 @@ def test_what_a_killed_add_left_is_finished(node: Node, attributes: dict[str, An
     vlan(node, short_name("cnp", "eth0.50"), "eth0", 50, **attributes)
     found = plan(node, master="eth0", vlan=50)
     assert found.is_unfinished
-    link = parents.make(found, socket(node))  # type: ignore[arg-type]
+    link = parents.make(found, node.kernel.host_place())  # type: ignore[arg-type]
     assert (link.alias, link.up) == (parents.ALIAS, True)
 
 
@@ -212,4 +215,4 @@ def test_a_new_link_that_vanishes_is_told(node: Node, monkeypatch: pytest.Monkey
     found = plan(node, internal=True)
     monkeypatch.setattr(Socket, "link", lambda *_, **__: None)
     with pytest.raises(CniError, match="vanished"):
-        parents.make(found, socket(node))  # type: ignore[arg-type]
+        parents.make(found, node.kernel.host_place())  # type: ignore[arg-type]
