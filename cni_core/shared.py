@@ -113,7 +113,7 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
             for subnet in wanted:
                 records.add(attachment, network.name, task.container.inode, host_route_key(key, subnet))
             messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
-            if messages:
+            if messages and parent.up:  # else the kernel takes none (ENETDOWN); the next ADD makes them
                 host.rtnl.execute(*messages)
 
         steps.take("make the host routes", make, lambda: _restore(task, before))

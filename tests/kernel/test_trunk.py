@@ -221,7 +221,7 @@ def test_a_vlan_made_in_the_containers_namespace_goes_with_its_last_attachment(t
     assert records() == []
 
 
-@pytest.mark.parametrize("number", [0, 4095, -1, 50.0, "50"])
+@pytest.mark.parametrize("number", [4095, -1, 50.0, "50"])
 def test_an_id_that_no_vlan_has_is_refused(trunk: Trunk, number: Any) -> None:
     error = trunk.macvlan.add(trunk.host("pod"), trunk.network(50, vlan=number)).error
     assert error["code"] == INVALID_CONFIG
@@ -349,6 +349,9 @@ def test_what_befalls_a_parent_is_told_and_hinders_no_del(lan: Lan, keys: dict[s
     lan.node.ip_batch(change.split("; "))
     before = [name for name in links(lan.node) if not name.endswith(".50")]
     told = (plugin.check(one, config, result).document or {}, plugin.add(two, config).document)
+    if "mode" in keys and change == "link set parent down":  # the kernel took the host route away with it
+        assert "the host lacks the route" in told[0]["msg"]
+        told = ({}, told[1])
     for document, words in zip(told, CHANGES[change], strict=True):
         assert words in document.get("msg", "") and bool(words) == ("code" in document), document
     for pod in (two, one):

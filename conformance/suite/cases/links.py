@@ -231,6 +231,7 @@ def no_parent_that_exists(world: World, plugin: str) -> None:
 @reference("plugins macvlan_test.go, ipvlan_test.go: a parent that is down", each=LINKS)
 def a_parent_that_is_down(world: World, plugin: str) -> None:
     """{0} attaches to a parent that is down; CHECK passes, and packets of both families go when it comes up."""
+    expect(world.beyond, "there is nobody to answer")
     world.node.ip("link set eth0 down")
     pod = world.pod(plugin, ipam=world.dual_stack()).added()
     if pod.config["cniVersion"] in WITH_CHECK:
