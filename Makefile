@@ -20,13 +20,18 @@ ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults conformance clean
+	kernel-faults conformance debian clean
 
 demo: build
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
 test: lint unit reproducible lab kernel
+
+# What demo does, on another Debian than this one, from nothing: its Python and C library are other ones.
+SUITE ?= trixie
+debian:
+	@scripts/on-debian $(SUITE) make demo
 
 build: $(BUILT)
 

@@ -21,7 +21,7 @@ NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
-    ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
+    ("cni_core.native.setns", "ctypes"),  # posix.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
     ("cni_macvlan_py.__main__.commands", "cni_cli.main"),  # for a person
     ("cni_ipvlan_py.__main__.commands", "cni_cli.main"),
