@@ -22,7 +22,7 @@ from launcher import freeze
 from launcher.programs import ALIASES, PROGRAMS, SELF_CHECK
 
 SOURCE = Path(__file__).with_name("launcher.c")
-PYTHON = (3, 11)  # or newer; tried with 3.11 and 3.13
+PYTHON = (3, 11)  # or newer; tried with 3.11, 3.13 and 3.14
 INCLUDE = Path(sysconfig.get_path("include"))
 LIBRARY = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
 # The same source gives the same bytes: nothing of the path or the time of the build.

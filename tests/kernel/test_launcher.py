@@ -139,7 +139,7 @@ sys.modules["posix"]._exit(0)
 @pytest.mark.parametrize("form", FORMS)
 def test_frozen_code_is_what_the_compiler_made(tmp_path: Path, form: str) -> None:
     copy_of_the_sources(tmp_path)
-    # To read a lone surrogate, marshal asks a codec, which the core of the interpreter lacks: no build ends well with one.
+    # To read a lone surrogate, marshal asks a codec, which the core of the interpreter lacks: a build with one fails.
     sample = SAMPLE if form == "objects" else SAMPLE.replace(', "\\ud800"', "")
     (tmp_path / "cni_macvlan_py/__main__.py").write_text(sample)
     target = tmp_path / "cni-macvlan-py"
