@@ -17,6 +17,7 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
+from cni_core.native import readable
 from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, dumps
 
 TYPE_CHECKING = False
@@ -242,7 +243,7 @@ def _read_all(fd: int) -> bytes:
     size = 0
     try:
         while size <= limit:
-            if not second_tier.readable(fd, patience):
+            if not readable(fd, patience):
                 if command == b"VERSION":
                     break
                 message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"

@@ -15,22 +15,9 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
+from cni_core.native import CLONE_NEWNET, setns
 from cni_core.rtnl.socket import Rtnl
 
-try:
-    from _launcher import setns
-except ImportError:  # the second tier: os.setns came with Python 3.12, and the core of 3.11 lacks ctypes
-
-    def setns(fd: int, /) -> None:
-        """setns(2) of the calling thread into a network namespace. OSError."""
-        import ctypes
-
-        if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
-            errno = ctypes.get_errno()
-            raise OSError(errno, f"setns: errno {errno}")
-
-
-CLONE_NEWNET = 0x40000000  # linux/sched.h
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 
 OWN = "/proc/thread-self/ns/net"

@@ -50,10 +50,10 @@ from cni_core.errors import (
     CniError,
     strerror,
 )
+from cni_core.native import readable
 from cni_core.result import Result
 from cni_core.schema.formats import is_path
 from cni_core.schema.validators import result as is_result
-from cni_core.second_tier import readable
 from cni_core.strictjson import MAX_BYTES, JsonError, loads
 
 TYPE_CHECKING = False

@@ -5,9 +5,10 @@
    frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_BUILD_CORE /* for the garbage collector's state, and the start of the module _signal */
+#define Py_BUILD_CORE /* for the tables of modules, the garbage collector's state, and the start of the module _signal */
 #include <Python.h>
 #include <internal/pycore_gc.h>
+#include <internal/pycore_import.h>
 #include <internal/pycore_pylifecycle.h>
 #include <limits.h>
 #include <malloc.h>
@@ -17,28 +18,15 @@
 
 struct program {
     const char *name;    /* of the executable */
-    const char *program; /* the one of the second tier that does the same */
+    const char *program; /* the full program that does the same */
     const char *module;
 };
 
-/* What the import of a frozen module begins with. */
-static PyObject *frozen_code(PyObject *code);
-
 #include "frozen.h"
-
-static PyObject *frozen_code(PyObject *code)
-{
-    return _PyStaticCode_InternStrings((PyCodeObject *)code) ? NULL : Py_NewRef(code);
-}
 
 static PyObject *initialise_launcher(void);
 
 struct _inittab _PyImport_Inittab[] = {BUILTIN_MODULES{"_launcher", initialise_launcher}, {0}};
-
-struct _module_alias {
-    const char *name;
-    const char *orig;
-};
 
 static const struct _frozen no_modules[] = {{0}};
 static const struct _module_alias no_aliases[] = {{0}};
@@ -49,6 +37,7 @@ const struct _frozen *_PyImport_FrozenTest = no_modules;
 const struct _frozen *PyImport_FrozenModules = frozen_modules;
 const struct _module_alias *_PyImport_FrozenAliases = no_aliases;
 
+/* Of CPython's own modules none is frozen, as objects neither (Python 3.11 and 3.12 do that). */
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
 
@@ -63,7 +52,7 @@ void __wrap__PyGC_InitState(struct _gc_runtime_state *state)
 
 /* The module _launcher */
 
-static char second_tier[PATH_MAX + 64]; /* the executable to hand over to */
+static char full_program[PATH_MAX + 64]; /* the executable to hand over to */
 
 static PyObject *launcher_setns(PyObject *module, PyObject *descriptor)
 {
@@ -96,7 +85,7 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launc
 static PyObject *initialise_launcher(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddObject(module, "second_tier", PyUnicode_DecodeFSDefault(second_tier)))
+    if (module && PyModule_AddObject(module, "full_program", PyUnicode_DecodeFSDefault(full_program)))
         Py_CLEAR(module);
     return module;
 }
@@ -120,7 +109,7 @@ static const struct program *identify(void)
     for (const struct program *program = programs; slash && program->name; program++)
         if (!strcmp(slash + 1, program->name)) {
             *slash = 0;
-            snprintf(second_tier, sizeof second_tier, "%s/_internal/%s", executable, program->program);
+            snprintf(full_program, sizeof full_program, "%s/_internal/%s", executable, program->program);
             return program;
         }
     return NULL;

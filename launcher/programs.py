@@ -9,3 +9,5 @@ ALIASES = {  # the names that configurations of Go's plugins use
     "ipvlan": "cni-ipvlan-py",
     "host-local": "cni-macvlan-py",
 }
+# The launcher under this name, and the module that it then runs: it imports all that it has. No build keeps that name.
+SELF_CHECK = "launcher_selfcheck"

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import pytest
 
@@ -28,6 +28,7 @@ from tests.kernel.plugin import LAUNCHERS, RECORDS, REPOSITORY, SECOND_TIER, Out
 PROGRAM = LAUNCHERS / "cni-macvlan-py"
 PYTHON = "/usr/bin/python3"  # the Makefile's
 VERSION = {"CNI_COMMAND": "VERSION"}
+FORMS = get_args(freeze.Form)
 
 
 def run(
@@ -68,7 +69,8 @@ def test_it_is_one_static_file() -> None:
     assert b"DYNAMIC" not in headers
 
 
-def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path, form: str) -> None:
     copy_of_the_sources(tmp_path / "elsewhere")
     digests = set()
     sources = {"1": REPOSITORY, "2": tmp_path / "elsewhere"}
@@ -76,7 +78,7 @@ def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Pa
         target = tmp_path / seed
         (target / "_internal").mkdir(parents=True)
         subprocess.run(
-            [PYTHON, "-m", "launcher.build", str(target)],
+            [PYTHON, "-m", "launcher.build", str(target), form],
             cwd=source,
             env={"PATH": os.environ["PATH"], "PYTHONHASHSEED": seed},
             check=True,
@@ -134,11 +136,14 @@ sys.modules["posix"]._exit(0)
 """
 
 
-def test_frozen_objects_are_what_the_compiler_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_frozen_code_is_what_the_compiler_made(tmp_path: Path, form: str) -> None:
     copy_of_the_sources(tmp_path)
-    (tmp_path / "cni_macvlan_py/__main__.py").write_text(SAMPLE)
+    # To read a lone surrogate, marshal asks a codec, which the core of the interpreter lacks: a build with one fails.
+    sample = SAMPLE if form == "objects" else SAMPLE.replace(', "\\ud800"', "")
+    (tmp_path / "cni_macvlan_py/__main__.py").write_text(sample)
     target = tmp_path / "cni-macvlan-py"
-    script = "from pathlib import Path; from launcher import build; build.compile_to(Path('cni-macvlan-py'), 'gcc')"
+    script = f"import pathlib, launcher.build as b; b.compile_to(pathlib.Path('cni-macvlan-py'), 'gcc', '{form}')"
     subprocess.run([PYTHON, "-c", script], cwd=tmp_path, check=True)
     frozen = subprocess.run([target], capture_output=True, check=True).stdout
     script = "from launcher import freeze; exec(freeze.modules()['cni_macvlan_py.__main__'].code())"
@@ -162,9 +167,90 @@ def test_without_a_compiler_the_plugins_are_pyinstallers_and_the_build_says_so(t
         assert Outcome(run(tmp_path / name, env=VERSION)).result["cniVersion"] == "1.1.0"
 
 
-def test_another_python_than_the_one_that_is_linked_in_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_form_whose_layouts_are_known_is_taken_for_that_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "PYTHON", sys.version_info[:2])
+    assert freeze.best_form() == "objects"
+    monkeypatch.setattr(objects, "PYTHON", (3, 99))
+    assert freeze.best_form() == "marshalled"
+
+
+def test_a_python_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "PYTHON", (3, 99))
-    assert build.missing("gcc") == "this is not Python 3.99"
+    assert build.missing("gcc") == "this Python is older than 3.99"
+
+
+# A build that would not do
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of them, with a directory `built` that has an older build's launcher."""
+    copy_of_the_sources(tmp_path)
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "cni-macvlan-py").write_text("the one before")
+    return tmp_path
+
+
+def built(sources: Path, **environment: str) -> tuple[bool, str]:
+    """Whether the build went well and is in place, and what it said. A build that did not leaves the one before."""
+    done = subprocess.run(
+        [PYTHON, "-m", "launcher.build", "built"],
+        cwd=sources,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
+    in_place = (sources / "built" / "cni-macvlan-py").read_bytes() != b"the one before"
+    assert in_place == (done.returncode == 0)
+    names = {"cni-macvlan-py", "cni-ipvlan-py", "macvlan", "ipvlan", "host-local"}
+    assert set(os.listdir(sources / "built")) == (names if in_place else {"cni-macvlan-py"})
+    return in_place, done.stderr
+
+
+def test_a_build_that_goes_well_says_nothing(sources: Path) -> None:
+    assert built(sources) == (True, "")
+
+
+def test_a_libpython_that_lacks_something_is_an_error_that_names_it(sources: Path, tmp_path: Path) -> None:
+    """The linker would, told to be silent, give a program that crashes where the function is called."""
+    archive = tmp_path / "libpython.a"
+    shutil.copy(build.LIBRARY, archive)
+    script = sources / "launcher" / "build.py"
+    script.write_text(re.sub(r"(?m)^LIBRARY = .*", f"LIBRARY = Path({str(archive)!r})", script.read_text()))
+    assert built(sources) == (True, "")
+    (sources / "built" / "cni-macvlan-py").write_text("the one before")
+    for name in ("cni-ipvlan-py", "macvlan", "ipvlan", "host-local"):
+        (sources / "built" / name).unlink()
+    subprocess.run(["ar", "d", archive, "fcntlmodule.o"], check=True)
+    went_well, said = built(sources)
+    assert not went_well
+    assert "undefined reference to `PyInit_fcntl'" in said
+    assert said.splitlines()[-1].startswith("launcher: it could not be compiled. (CC=none builds")
+
+
+def test_a_module_that_cannot_be_imported_is_found_before_the_launcher_is_put_in_place(sources: Path) -> None:
+    with (sources / "cni_core" / "dad.py").open("a") as file:
+        file.write("\nnot_there()\n")
+    went_well, said = built(sources)
+    assert not went_well
+    assert "cni_core.dad cannot be imported: NameError: name 'not_there' is not defined" in said
+
+
+def test_a_launcher_that_does_not_answer_is_found_before_it_is_put_in_place(sources: Path) -> None:
+    with (sources / "cni_core" / "config.py").open("a") as file:
+        file.write("\nSUPPORTED = None\n")
+    went_well, said = built(sources)
+    assert not went_well
+    assert "what was built does not answer VERSION as cni-macvlan-py: " in said
+
+
+def test_a_module_that_is_left_out_is_found_before_the_launcher_is_put_in_place(sources: Path) -> None:
+    script = sources / "launcher" / "freeze.py"
+    left_out = "found = [import_system, self_check, *list(frozen(modules()).values())[:-1]]"
+    script.write_text(re.sub(r"found = \[import_system.*", left_out, script.read_text()))
+    went_well, said = built(sources)
+    assert not went_well
+    assert "what was built cannot import its modules: " in said
 
 
 # The process
@@ -598,13 +684,23 @@ CALLS: dict[str, tuple[str, dict[str, Any] | bytes, dict[str, str]]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def marshalled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The launcher as every Python but one has it."""
+    directory = tmp_path_factory.mktemp("marshalled")
+    (directory / "_internal").symlink_to(LAUNCHERS / "_internal")
+    subprocess.run([PYTHON, "-m", "launcher.build", str(directory), "marshalled"], cwd=REPOSITORY, check=True)
+    assert (directory / "cni-macvlan-py").read_bytes() != PROGRAM.read_bytes()
+    return directory
+
+
 @pytest.mark.parametrize("what", CALLS)
-def test_both_tiers_answer_in_the_same_bytes(lan: Lan, what: str) -> None:
+def test_both_tiers_and_both_forms_answer_in_the_same_bytes(lan: Lan, marshalled: Path, what: str) -> None:
     command, keys, variables = CALLS[what]
     pod = lan.host("pod")
     stdin = keys if isinstance(keys, bytes) else json.dumps(lan.config(**keys), ensure_ascii=False).encode()
     answers = []
-    for directory in (LAUNCHERS, SECOND_TIER):
+    for directory in (LAUNCHERS, SECOND_TIER, marshalled):
         plugin = Plugin(lan.node, "macvlan", directory)
         environment = plugin.environment(command, pod, variables | {"CNI_PATH": "/nonexistent"})
         with lan.node.inside():
@@ -612,5 +708,5 @@ def test_both_tiers_answer_in_the_same_bytes(lan: Lan, what: str) -> None:
         answers.append((done.returncode, done.stdout, done.stderr))
         plugin.delete(pod, lan.config()).succeeded()
         shutil.rmtree(lan.data_dir, ignore_errors=True)
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] == answers[2]
     assert not re.search(rb"internal error|Traceback", answers[0][1] + answers[0][2])

@@ -26,7 +26,7 @@ NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
-    ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
+    ("cni_core.native.setns", "ctypes"),  # posix.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
     ("cni_macvlan_py.__main__.commands", "cni_cli.main"),  # for a person
     ("cni_ipvlan_py.__main__.commands", "cni_cli.main"),
@@ -45,7 +45,7 @@ ARROWS = {
 # The floors of cni_core and ipam: a module imports of them only what is on a floor below its own.
 FLOORS = (
     # The ground: errors, names and numbers; what is of types alone.
-    ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings"),
+    ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings", "native"),
     # Documents and messages as values.
     ("config", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
     # The doors to the outside: the caller, files, the kernel.
@@ -72,7 +72,19 @@ OF_ANY_CALL = {
     *(
         f"cni_core.{name}"
         for name in (
-            *("address", "config", "entry", "errors", "files", "interrupts", "names", "request", "result", "schema"),
+            *(
+                "address",
+                "config",
+                "entry",
+                "errors",
+                "files",
+                "interrupts",
+                "names",
+                "native",
+                "request",
+                "result",
+                "schema",
+            ),
             *("schema.formats", "schema.spellings", "schema.validators", "second_tier", "strictjson", "sysctl", "undo"),
         )
     ),

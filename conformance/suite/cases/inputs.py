@@ -74,14 +74,19 @@ def no_vlan(world: World, plugin: str, vlan: Any) -> None:
     expect(world.beyond.ping(pod.address), "the container is not on the untagged network")
 
 
-BROKEN = ({"mtu": -1}, {"mode": "Bridge"}, {"prevResult": {"ips": [{"address": "null/32"}]}}, {"master": "x" * 200})
+BROKEN: dict[str, dict[str, Any]] = {
+    "an mtu of -1": {"mtu": -1},
+    "a mode that is none": {"mode": "Bridge"},
+    "a result with an address that is none": {"prevResult": {"ips": [{"address": "null/32"}]}},
+    "a master of 200 bytes": {"master": "x" * 200},
+}
 
 
-@extension("design: DEL needs what it uses", each=[(plugin, keys) for plugin in LINKS for keys in BROKEN])
-def taken_back_whatever_it_is_now(world: World, plugin: str, keys: dict[str, Any]) -> None:
-    """DEL of {0} takes back what ADD made where the configuration has become {1}."""
+@extension("design: DEL needs what it uses", each=[(plugin, what) for plugin in LINKS for what in BROKEN])
+def taken_back_whatever_it_is_now(world: World, plugin: str, what: str) -> None:
+    """DEL of {0} takes back what ADD made where the configuration has {1} by now."""
     pod = world.pod(plugin).added()
-    pod.delete(keys).nothing()
+    pod.delete(BROKEN[what]).nothing()
     expect(not pod.has_link, "the link is still there after DEL")
     equal("leases", world.leases(), {})
 
