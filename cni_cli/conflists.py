@@ -15,7 +15,7 @@ from typing import Any
 from cni_cli.errors import CommandError
 from cni_cli.kinds import link_kind
 from cni_core import network as core
-from cni_core.config import as_go_reads
+from cni_core.gojson import as_go_reads
 from ipam.store import DEFAULT_DATA_DIR
 
 DIRECTORY = "/etc/cni/net.d"

@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 from cni_cli.conflists import KINDS
 from cni_cli.kinds import is_host_local, link_kind
 from cni_core.address import Cidr
-from cni_core.config import SUPPORTED, as_go_reads, version_of
+from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
+from cni_core.gojson import as_go_reads
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems

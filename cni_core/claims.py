@@ -1,7 +1,8 @@
 """May a network use a parent now? One parent, one kind: macvlan and ipvlan cannot share a link, passthru shares with
 nobody, and one ipvlan mode and flag holds for all of a parent's links, whom the kernel would switch without a word.
 
-The records tell of our own attachments, the kernel (cni_core.uppers) of everybody's; here is only decided.
+The records tell of our own attachments, the kernel (cni_core.uppers) of everybody's; here is only decided, where the
+records alone do not allow it (shared.is_evident).
 """
 
 from __future__ import annotations
@@ -42,22 +43,13 @@ if TYPE_CHECKING:
 class Claim:
     """A network's claim on the parent of a key, to use it as `use` (LinkKind.use)."""
 
-    __slots__ = ("_exclusive", "_key", "_kind", "_records", "use")
+    __slots__ = ("_key", "_kind", "_records", "use")
 
     def __init__(self, kind: LinkKind, network: Network, key: str, records: Recorded) -> None:
         self._kind = kind
-        self._exclusive = kind.is_exclusive(network)
         self._key = key
         self._records = records
         self.use = kind.use(network)
-
-    @property
-    def is_evident(self) -> bool:
-        """Whether the records alone allow it, so that the kernel need not be asked."""
-        recorded = self._records.use(self._key)
-        if recorded == self.use:
-            return not self._exclusive
-        return not (recorded or self._kind.SWITCHES_OTHERS)
 
     def settle(self, uppers: Asked, there: Callable[[], Iterable[Link]]) -> list[Attachment]:
         """The attachments whose records are to be forgotten, because they are dead: nobody is on the parent.

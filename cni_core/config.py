@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cni_core.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
-from cni_core.schema.spellings import KNOWN, USUAL
 from cni_core.strictjson import MAX_BYTES, JsonError, loads
 
 TYPE_CHECKING = False
@@ -20,18 +19,23 @@ SINCE = {"ADD": "0.1.0", "DEL": "0.1.0", "CHECK": "0.4.0", "GC": "1.1.0", "STATU
 
 TAKE_BACK = ("DEL", "GC")  # the commands that need no more of a configuration than what they use
 
-_MAPS = frozenset(("auxAddresses",))  # whose members have names of people's own
-
 
 def parse_config(stdin: bytes, limit: int = MAX_BYTES) -> dict[str, Any]:
     """The configuration on stdin, as Go reads it. CniError DECODING_FAILURE."""
+    from cni_core.gojson import as_go_reads  # not for VERSION to pay for
+
+    return as_go_reads(parse_object(stdin, limit))
+
+
+def parse_object(stdin: bytes, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """The JSON object on stdin, as it stands there. CniError DECODING_FAILURE."""
     try:
         document = loads(stdin, limit)
     except JsonError as error:
         raise CniError(DECODING_FAILURE, f"the configuration on stdin is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise CniError(DECODING_FAILURE, "the configuration on stdin is not a JSON object")
-    return as_go_reads(document)
+    return document
 
 
 def usable(config: dict[str, Any], accepts: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -58,34 +62,3 @@ def version_of(config: Mapping[str, object]) -> str:
     """The configuration's cniVersion as a reply repeats it; absent it is 0.1.0, as in Go's libcni."""
     version = config.get("cniVersion") or "0.1.0"
     return version if isinstance(version, str) else LATEST
-
-
-def as_go_reads(members: dict[str, Any]) -> dict[str, Any]:
-    """An object as Go's encoding/json, whose users we serve, reads it, at every depth.
-
-    null is absent, and a key that differs from a known one by case alone is that key; of several the last one counts.
-    """
-    found = {}
-    for name, value in members.items():
-        if value is None:
-            continue
-        if name not in KNOWN:
-            name = USUAL.get(name.lower(), name)
-        found[name] = _read_map(value) if name in _MAPS else _read(value)
-    return found
-
-
-def _read_map(value: Any) -> Any:
-    return (
-        {name: _read(member) for name, member in value.items() if member is not None}
-        if isinstance(value, dict)
-        else value
-    )
-
-
-def _read(value: Any) -> Any:
-    if isinstance(value, dict):
-        return as_go_reads(value)
-    if isinstance(value, list):
-        return [_read(item) for item in value]
-    return value

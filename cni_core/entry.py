@@ -6,7 +6,7 @@ import sys
 from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, open as open_fd, read, umask, write
 
 from cni_core import __version__, second_tier
-from cni_core.config import LATEST, SINCE, SUPPORTED, TAKE_BACK, parse_config, usable, version_of
+from cni_core.config import LATEST, SINCE, SUPPORTED, TAKE_BACK, parse_config, parse_object, usable, version_of
 from cni_core.errors import (
     INTERNAL,
     INVALID_CONFIG,
@@ -120,7 +120,7 @@ def usage(name: str) -> str:
 def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -> dict[str, Any] | None:
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
-        asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
+        asked = parse_object(stdin).get("cniVersion") if stdin.strip() else None
         version = asked if asked and isinstance(asked, str) else LATEST
         return {"cniVersion": version, "supportedVersions": list(SUPPORTED)}
     if command not in SINCE:

@@ -6,7 +6,7 @@ removed when no attachment needs it, if it is ours, and nothing of anybody's is 
 
 from __future__ import annotations
 
-from cni_core import claims, parent as parents
+from cni_core import parent as parents
 from cni_core.errors import CniError
 from cni_core.names import short_name
 from cni_core.records import Records
@@ -140,14 +140,22 @@ def _restore(task: Task, before: Record | None) -> None:
 
 def _claim(task: Task, parent: Link, key: str, records: Records) -> None:
     """CniError PARENT_UNUSABLE unless the network may use the parent now; forgets attachments that are dead."""
-    claim = claims.Claim(task.kind, task.network, key, records)
-    if claim.is_evident:
+    if is_evident(task.kind, task.network, records.use(key)):
         return
-    from cni_core.uppers import Uppers  # not for a call to pay for that need not ask
+    from cni_core.claims import Claim  # not for a call to pay for that need not ask
+    from cni_core.uppers import Uppers
 
+    claim = Claim(task.kind, task.network, key, records)
     with Uppers(parent, task.home, task.attachment.link_name, task.container) as uppers:
         for dead in claim.settle(uppers, lambda: _on(parent, task.home, task.host)):
             records.leave(dead)
+
+
+def is_evident(kind: LinkKind, network: Network, recorded: str) -> bool:
+    """Whether a network may use a parent by what is recorded of it alone, so that the kernel need not be asked."""
+    if recorded == kind.use(network):
+        return not kind.is_exclusive(network)
+    return not (recorded or kind.SWITCHES_OTHERS)
 
 
 def _on(parent: Link, home: Place, host: Place) -> Iterator[Link]:
@@ -259,12 +267,14 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
     """CniError PARENT_UNUSABLE where no attachment of the network could join a parent of the host now, whoever is on
     it.
     """
+    from cni_core.claims import Claim
     from cni_core.uppers import Uppers
 
     parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
-        claim = claims.Claim(kind, network, str(ParentKey(host.inode, parent.index)), records)
-        if not claim.is_evident:
+        key = str(ParentKey(host.inode, parent.index))
+        claim = Claim(kind, network, key, records)
+        if not is_evident(kind, network, records.use(key)):
             claim.settle(uppers, lambda: _on(parent, host, host))
         claim.refuse_newcomer(uppers)
 

@@ -39,7 +39,7 @@ from posix import (
     write,
 )
 
-from cni_core.config import LATEST, SUPPORTED, as_go_reads
+from cni_core.config import LATEST, SUPPORTED
 from cni_core.errors import (
     ADDRESS_UNAVAILABLE,
     DECODING_FAILURE,
@@ -50,6 +50,7 @@ from cni_core.errors import (
     CniError,
     strerror,
 )
+from cni_core.gojson import as_go_reads
 from cni_core.native import readable
 from cni_core.result import Result
 from cni_core.schema.formats import is_path

@@ -47,7 +47,8 @@ FLOORS = (
     # The ground: errors, names and numbers; what is of types alone.
     ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings", "native"),
     # Documents and messages as values.
-    ("config", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
+    ("gojson", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
+    ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
     ("netns",),
@@ -78,6 +79,7 @@ OF_ANY_CALL = {
                 "entry",
                 "errors",
                 "files",
+                "gojson",
                 "interrupts",
                 "names",
                 "native",
@@ -93,7 +95,7 @@ OF_ANY_CALL = {
 OF_A_LINK = {
     f"cni_core.{name}"
     for name in (
-        *("attach", "claims", "link", "netns", "network", "parent", "records"),
+        *("attach", "link", "netns", "network", "parent", "records"),
         *("rtnl", "rtnl.messages", "rtnl.socket", "shared", "task"),
     )
 }

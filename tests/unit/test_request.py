@@ -10,8 +10,9 @@ from hypothesis import assume, given, strategies as st
 
 from cni_core import errors
 from cni_core.address import Address
-from cni_core.config import LATEST, SINCE, SUPPORTED, as_go_reads, parse_config, version_of
+from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
 from cni_core.errors import CniError
+from cni_core.gojson import as_go_reads
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.formats import is_cni_name, is_interface_name
