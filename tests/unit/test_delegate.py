@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cni_core import errors
+from cni_core.address import Address
 from cni_core.errors import CniError, Interrupted
 from cni_core.request import Request
 from cni_core.undo import Steps
@@ -216,3 +217,29 @@ def test_a_frozen_plugin_gives_the_callers_library_path_back(fake: Script, monke
         delegate.delete(fake.request("DEL"))
         assert "_PYI" not in (fake.directory / "env").read_text()
     assert (fake.directory / "paths").read_text().split() == ["/opt/lib", "none", "/opt/cni/_internal"]
+
+
+def test_a_caller_that_ignores_its_childrens_end_changes_nothing(fake: Script) -> None:
+    """SIGCHLD is inherited ignored, and the kernel then forgets exit statuses (wait(2))."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        fake.write(f"echo '{ADDRESS}'")
+        assert [str(ip.cidr) for ip in delegate.add(fake.request("ADD"), Steps(), {}).ips] == ["10.1.0.9/24"]
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        fake.write("exit 3")
+        assert "failed with exit status 3" in fake.refused().msg
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_an_address_that_is_refused_is_not_taken_from_another_plugin(fake: Script) -> None:
+    fake.write(f"echo '{ADDRESS}'")
+    steps = Steps()
+    with pytest.raises(CniError) as error:
+        delegate.add(fake.request("ADD"), steps, {Address.parse("10.1.0.9"): "it is the host's own, on eth0"})
+    assert (error.value.code, error.value.problem) == (
+        errors.ADDRESS_UNAVAILABLE,
+        "fake gave 10.1.0.9, which cannot be given: it is the host's own, on eth0",
+    )
+    assert steps.back() == []
+    assert fake.calls == ["ADD", "DEL"]

@@ -944,3 +944,15 @@ class AnySequence(RuleBasedStateMachine):
 
 TestAnySequenceOfCalls = AnySequence.TestCase
 TestAnySequenceOfCalls.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def test_addresses_that_are_refused_are_passed_over_and_told_where_they_are_asked_for(leases: Leases) -> None:
+    taken = {Address.parse("10.1.0.2"): "is the host's own, on eth0"}
+    request = leases.request("ADD", "c1")
+    assert addresses(host_local.add(request, Steps(), taken)) == ["10.1.0.3"]
+    # What it holds already, too: it is asked again after its steps were taken back, or an earlier ADD was killed.
+    again = {Address.parse("10.1.0.3"): "is in use by 02:00:00:00:00:09"}
+    assert addresses(host_local.add(request, Steps(), taken | again)) == ["10.1.0.4"]
+    asked = leases.request("ADD", "c2", runtimeConfig={"ips": ["10.1.0.2"]})
+    error = refused(errors.ADDRESS_UNAVAILABLE, host_local.add, asked, Steps(), taken)
+    assert error.msg == "the address asked for, 10.1.0.2, is the host's own, on eth0"
