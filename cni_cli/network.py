@@ -216,7 +216,7 @@ def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
         for found in host.addresses(parent.index):
             address = found.cidr.address
             if _may_choose([part], address):
-                yield f"{address} is this host's own, on {parent.name}: --aux-address host={address} keeps it so."
+                yield f"{address} is this host's own, on {parent.name}: no container gets it."
         for route in host.routes(part.family):
             router = route.gateway if route.dst.length == 0 and route.links == [parent.index] else None
             if router and part.gateway and router != part.gateway and router in part.subnet:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
     from cni_core.contracts import Ipam, LinkKind
     from cni_core.request import Request
     from cni_core.result import IP
@@ -66,9 +66,11 @@ class Attachments:
             return whole_or_nothing(lambda steps: self._add(request, task, steps))
 
     def _add(self, request: Request, task: Task, steps: Steps) -> Result:
-        links.refuse_existing(request.ifname, task.container)
+        left = links.left_over(task)
         parent, running = shared.join(task, steps)
         try:
+            if left:  # and by now it is known that no other ADD of the attachment runs
+                links.remove(task.attachment, self._kind, task.container, task.container.inode)
             return self._attach(request, task, steps, parent)
         finally:
             close(running)
@@ -82,7 +84,7 @@ class Attachments:
             lambda: links.create(task, parent, mtu, mac),
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
-        addresses = self._take_over(request, result) or self._ask(request, task, steps, link)
+        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
@@ -100,11 +102,16 @@ class Attachments:
             )
         return result
 
-    def _ask(self, request: Request, task: Task, steps: Steps, link: Link) -> Result:
+    def _ask(self, request: Request, task: Task, steps: Steps, link: Link, parent: Link) -> Result:
         ipam = self._ipam(request)
         if ipam.NEEDS_LINK:
             links.name(task, link)
-        return ipam.add(request, steps, {})
+        refused: dict[Address, str] = {}
+        if task.home.is_host and request.ipam.get("type"):
+            from cni_core import hostsown  # not for a link without addresses to pay for
+
+            refused = hostsown.needed(parent, task.home.rtnl)
+        return ipam.add(request, steps, refused)
 
     def _network(self, request: Request) -> Network:
         """The configuration, with what it leaves to the plugins before in the chain."""

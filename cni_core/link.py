@@ -47,14 +47,21 @@ KINDS = ("macvlan", "ipvlan")
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
 
 
-def refuse_existing(ifname: str, container: Place) -> None:
-    existing = container.rtnl.link(ifname)
-    if existing:
+def left_over(task: Task) -> Link | None:
+    """What an ADD that was killed while it asked for addresses left under the interface's name: down, with our alias.
+
+    CniError INTERFACE_EXISTS where something else has the name.
+    """
+    existing = task.container.rtnl.link(task.attachment.ifname)
+    if existing and not (
+        existing.kind == task.kind.NAME and existing.alias == task.attachment.link_name and not existing.up
+    ):
         raise CniError(
             INTERFACE_EXISTS,
-            f"CNI_IFNAME: the container already has an interface {ifname} ({existing.kind or 'physical'})",
+            f"CNI_IFNAME: the container already has an interface {existing.name} ({existing.kind or 'physical'})",
             "DEL the attachment that made it first, or choose another name.",
         )
+    return existing
 
 
 def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:

@@ -406,9 +406,9 @@ def new_address(index: int, cidr: Cidr, *, dad: bool = True) -> Message:
     return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"add address {cidr}")
 
 
-def get_addresses(family: int = AF_UNSPEC) -> Message:
-    """RTM_GETADDR: a dump of the namespace's addresses."""
-    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(family, 0, 0, 0, 0), "list addresses")
+def get_addresses(index: int = 0) -> Message:
+    """RTM_GETADDR: a dump of the addresses of a link; by default of all."""
+    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(AF_UNSPEC, 0, 0, 0, index), "list addresses")
 
 
 # Routes
@@ -541,6 +541,9 @@ def _route_body(route: Route) -> bytes:
     return body
 
 
-def get_routes(family: int) -> Message:
-    """RTM_GETROUTE: a dump of the namespace's routes of a family, of all tables."""
-    return Message(RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list routes")
+def get_routes(family: int, link: int = 0) -> Message:
+    """RTM_GETROUTE: a dump of the routes of a family, of all tables; with a link, of those of the main table by it."""
+    body = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+    if link:
+        body += u32(RTA_TABLE, RT_TABLE_MAIN) + u32(RTA_OIF, link)
+    return Message(RTM_GETROUTE, NLM_F_DUMP, body, "list routes")

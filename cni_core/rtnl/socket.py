@@ -37,6 +37,7 @@ NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NETLINK_CAP_ACK = 10
+NETLINK_GET_STRICT_CHK = 12
 MSG_TRUNC = 0x20  # linux/socket.h
 
 _RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
@@ -71,7 +72,8 @@ class Rtnl:
         try:
             self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
             self._socket.settimeout(_SECONDS)
-            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
+            # The last one makes the kernel heed what a dump asks for, so that it is not read in vain (Linux 4.20).
+            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
             # To the kernel: it refuses datagrams of anybody else (netlink_getsockbyportid, net/netlink/af_netlink.c). A
             # container's root could else answer in its place, or fill the socket's buffer.
@@ -138,12 +140,12 @@ class Rtnl:
 
     def addresses(self, index: int = 0) -> list[InterfaceAddress]:
         """The addresses on a link, both families; without one, all of the namespace."""
-        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses())]
+        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses(index))]
         return [address for address in found if index in (0, address.index)]
 
-    def routes(self, family: int) -> list[Route]:
-        """The routes of a family, in the kernel's order, of every table."""
-        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family))]
+    def routes(self, family: int, link: int = 0) -> list[Route]:
+        """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
+        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
         return [route for route in found if route]
 
     def _dump(self, message: Message) -> list[Reply]:

@@ -207,6 +207,30 @@ def test_a_long_configuration_with_its_result_is_taken_back(lan: Lan) -> None:
     assert (links(pod), leases(lan.data_dir)) == ([], {})
 
 
+# The host's own addresses
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("vlan", [0, 50])
+def test_the_hosts_own_address_and_next_hop_are_never_given(lan: Lan, kind: str, vlan: int) -> None:
+    """A server of 192.0.2.0/29, whose router is .6: its own address given away, it falls off its network."""
+    if vlan:
+        lan.node.ip("link add link eth0 name eth0.50 type vlan id 50")
+        lan.node.ip("link set eth0.50 up")
+    link = "eth0.50" if vlan else "eth0"
+    lan.node.address(link, "192.0.2.2/29", "fd00:1::2/64")
+    lan.node.ip_batch(["route add default via 192.0.2.6", "route add default via fd00:1::6"])
+    config: dict[str, Any] = {"type": kind, "vlan": vlan, "ipam": lan.ipam("192.0.2.0/29", "fd00:1::/64")}
+    given = {address for name in ("a", "b", "c") for address in addresses(attached(lan, name, **config))}
+    assert given == {f"192.0.2.{n}/29" for n in (3, 4, 5)} | {f"fd00:1::{n}/64" for n in (3, 4, 5)}
+    pod, plugin = lan.host("asks"), Plugin(lan.node, kind)
+    error = plugin.add(pod, lan.config(**config, runtimeConfig={"ips": ["192.0.2.2"]})).error
+    assert (error["code"], error["msg"]) == (105, f"the address asked for, 192.0.2.2, is the host's own, on {link}")
+    error = plugin.add(pod, lan.config(**config), CNI_ARGS="IP=192.0.2.6").error
+    assert "192.0.2.6, is the next hop of the host's own route to 0.0.0.0/0" in error["msg"]
+    assert links(pod) == []
+
+
 # The executable host-local
 
 

@@ -577,7 +577,7 @@ PLACES = [
     "cni_core.netns.setns",
     "cni_core.netns.Rtnl",
     "cni_core.parent.plan",
-    "cni_core.link.refuse_existing",
+    "cni_core.link.left_over",
     "ipam.host_local.range_sets",
     "ipam.store.Store.held_by",
     "ipam.store.Store._set_last",

@@ -164,8 +164,12 @@ class Socket:
                 found.append(address)
         return found
 
-    def routes(self, family: int) -> list[Route]:
-        return [route for route in self._here.routes if route.dst.family == family]
+    def routes(self, family: int, link: int = 0) -> list[Route]:
+        return [
+            route
+            for route in self._here.routes
+            if route.dst.family == family and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+        ]
 
     def execute(self, *messages: Message) -> None:
         """All are tried, and the first that is refused is told, as the kernel does."""

@@ -119,6 +119,22 @@ def test_what_a_killed_add_left_is_made_anew(node: Node) -> None:
     assert left.index not in node.container().links
 
 
+def test_what_an_add_that_was_killed_while_it_asked_left_is_made_anew(node: Node) -> None:
+    """It has its name already, for the IPAM to find it."""
+    alias = Attachment("c1", "eth0").link_name
+    left = node.kernel.add_link(node.container(), "eth0", kind="macvlan", alias=alias, flags=0)
+    node.add(node.config())
+    assert node.container().names == ["eth0"]
+    assert left.index not in node.container().links
+
+
+@pytest.mark.parametrize("keys", [{"flags": messages.IFF_UP}, {"alias": ""}, {"kind": "veth"}])
+def test_what_is_no_killed_adds_is_refused(node: Node, keys: dict[str, Any]) -> None:
+    attributes = {"kind": "macvlan", "alias": Attachment("c1", "eth0").link_name, "flags": 0} | keys
+    node.kernel.add_link(node.container(), "eth0", **attributes)
+    assert node.refused(node.config()).code == errors.INTERFACE_EXISTS
+
+
 def test_a_second_add_is_refused_and_takes_nothing_of_the_first(node: Node) -> None:
     node.add(node.config())
     assert node.refused(node.config()).code == errors.INTERFACE_EXISTS
@@ -165,6 +181,30 @@ def test_the_configurations_dns_comes_before_the_ipams_and_that_before_the_chain
     ipam = ipam_of(node.data_dir, "10.1.0.0/24", resolvConf=str(tmp_path / "resolv.conf"))
     chain = Result(dns={"nameservers": ["3.3.3.3"]}).to_json("1.1.0")
     assert node.add(node.config(ipam=ipam, dns=own, prevResult=chain)).dns["nameservers"] == expected
+
+
+def test_the_hosts_own_addresses_and_next_hops_on_the_parent_are_never_given(node: Node) -> None:
+    parent, other = node.host.link("eth0"), node.kernel.add_link(node.host, "eth1")
+    assert parent
+    for index, text in ((parent.index, "192.0.2.2/29"), (parent.index, "fd00:1::2/64"), (other.index, "192.0.2.4/32")):
+        node.host.addresses.append((index, Cidr.parse(text), 0))
+    node.host.routes.append(route("0.0.0.0/0", parent, "192.0.2.5"))
+    network = node.config("192.0.2.0/29", "fd00:1::/64")
+    given = [[str(ip.cidr.address) for ip in node.add(network, name).ips] for name in ("c1", "c2", "c3")]
+    assert given == [["192.0.2.3", "fd00:1::3"], ["192.0.2.4", "fd00:1::4"], ["192.0.2.6", "fd00:1::5"]]
+    for asked, why in (
+        ("192.0.2.2", "is the host's own, on eth0"),
+        ("192.0.2.5", "is the next hop of the host's own route to 0.0.0.0/0, on eth0"),
+    ):
+        error = node.refused(network | {"runtimeConfig": {"ips": [asked]}}, "c4")
+        assert (error.code, error.problem) == (errors.ADDRESS_UNAVAILABLE, f"the address asked for, {asked}, {why}")
+
+
+def test_addresses_on_a_parent_in_the_container_are_no_matter_of_the_hosts(node: Node) -> None:
+    inner = node.kernel.add_link(node.container(), "net0")
+    node.container().addresses.append((inner.index, Cidr.parse("10.1.0.2/24"), 0))
+    result = node.add(node.config(master="net0", linkInContainer=True))
+    assert [str(ip.cidr) for ip in result.ips] == ["10.1.0.2/24"]
 
 
 def test_the_result_comes_behind_that_of_the_chain(node: Node) -> None:

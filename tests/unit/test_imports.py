@@ -53,7 +53,7 @@ FLOORS = (
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
     ("netns",),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "parent", "records", "uppers"),
+    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
     ("shared", "link"),
     ("attach",),
     ("debug",),
@@ -95,7 +95,7 @@ OF_ANY_CALL = {
 OF_A_LINK = {
     f"cni_core.{name}"
     for name in (
-        *("attach", "link", "netns", "network", "parent", "records"),
+        *("attach", "hostsown", "link", "netns", "network", "parent", "records"),
         *("rtnl", "rtnl.messages", "rtnl.socket", "shared", "task"),
     )
 }

@@ -266,16 +266,17 @@ def test_a_new_route_reads_as_it_was_asked_for(route: Route) -> None:
         assert metrics.get_attr("RTAX_ADVMSS") == (route.advmss or None)
 
 
-@pytest.mark.parametrize("family", [AF_UNSPEC, AF_INET, AF_INET6])
-def test_addresses_and_routes_are_listed_by_a_dump_of_a_family(family: int) -> None:
-    for message, codec, kind in (
-        (messages.get_addresses(family), ifaddrmsg.ifaddrmsg, "RTM_GETADDR"),
-        (messages.get_routes(family), rtmsg.rtmsg, "RTM_GETROUTE"),
-    ):
-        read = read_by_pyroute2(message, codec)
+@pytest.mark.parametrize("family", [AF_INET, AF_INET6])
+@pytest.mark.parametrize("link", [0, 7])
+def test_addresses_and_routes_are_listed_by_a_dump_of_what_is_looked_for(family: int, link: int) -> None:
+    addresses = read_by_pyroute2(messages.get_addresses(link), ifaddrmsg.ifaddrmsg)
+    routes = read_by_pyroute2(messages.get_routes(family, link), rtmsg.rtmsg)
+    for read, kind in ((addresses, "RTM_GETADDR"), (routes, "RTM_GETROUTE")):
         assert read["header"]["type"] == getattr(pyroute2.netlink.rtnl, kind)
         assert read["header"]["flags"] & pyroute2.netlink.NLM_F_DUMP == pyroute2.netlink.NLM_F_DUMP
-        assert read["family"] == family
+    assert (addresses["family"], addresses["index"], routes["family"]) == (AF_UNSPEC, link, family)
+    asked = (routes.get_attr("RTA_TABLE"), routes.get_attr("RTA_OIF"))
+    assert asked == ((254, link) if link else (None, None))
 
 
 def test_every_message_says_what_it_is_for() -> None:

@@ -48,9 +48,10 @@ def two_default_routes(world: World, plugin: str) -> None:
     """Of two networks of {0} with a default route, that of the later attachment carries."""
     world.node.ip("link add eth1 type dummy")
     world.node.ip("link set eth1 up")
-    first = world.pod(plugin, "pod").added()
+    first = world.pod(plugin).added()
     ipam = world.ipam("10.2.0.0/24")
-    world.pod(plugin, "pod", ifname="net1", name="second", master="eth1", ipam=ipam).added()
+    second = world.pod(plugin, ifname="net1", name="second", master="eth1", ipam=ipam)
+    second.add(CNI_CONTAINERID=first.name, CNI_NETNS=first.netns).result()
     (way,) = first.container.ip_json("route get 10.99.0.1")
     equal("the link of the default route", way["dev"], "net1")
 
