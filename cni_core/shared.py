@@ -1,12 +1,13 @@
 """What many attachments need and what goes with the last of them: a parent that we made, a host route.
 
-The records (cni_core.records) tell who needs what, by a key. Each kind of shared thing has its own form of key, and is
-removed when no attachment needs it, if it is ours, and nothing of anybody's is on it.
+The records (cni_core.records) tell who needs what, by a key: str() of the shared thing, which is read back by parse. It
+is removed when no attachment needs it, if it is ours, and nothing of anybody's is on it.
 """
 
 from __future__ import annotations
 
 from cni_core import parent as parents
+from cni_core.address import Cidr
 from cni_core.errors import CniError
 from cni_core.names import short_name
 from cni_core.records import Records
@@ -16,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cni_core.address import Cidr
     from cni_core.contracts import LinkKind
     from cni_core.names import Attachment
     from cni_core.netns import Place
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _ASKING = short_name("cni", "probe")  # of links beside the parent; in a container they have the attachment's name
 
 
-class ParentKey:
-    """Of a parent: "NAMESPACE.INDEX", the inode of its network namespace and the link's index there."""
+class SharedParent:
+    """A parent: "NAMESPACE.INDEX", the inode of its network namespace and the link's index there."""
 
     __slots__ = ("index", "namespace")
 
@@ -39,23 +39,50 @@ class ParentKey:
         self.index = index
 
     @classmethod
-    def parse(cls, text: str) -> ParentKey | None:
-        namespace, _, index = text.partition(".")
+    def parse(cls, key: str) -> SharedParent | None:
+        namespace, _, index = key.partition(".")
         return cls(int(namespace), int(index)) if namespace.isdigit() and index.isdigit() else None
 
     def __str__(self) -> str:
         return f"{self.namespace}.{self.index}"
+
+    def remove_unused(self, records: Records, host: Place, container: Place | None) -> None:
+        """If it is ours and nothing of anybody's is on it; then likewise the one below."""
+        home = next((place for place in (host, container) if place and place.inode == self.namespace), None)
+        index = self.index
+        while home and index and not records.use(str(SharedParent(self.namespace, index))):
+            parent = home.rtnl.link(index=index)
+            if not parent or not parents.is_ours(parent) or carries_anything(parent, home):
+                return
+            index = parents.remove(parent.index, home.rtnl)
+
+
+class SharedRoute:
+    """A host route: its parent's key, and the subnet with "_" for its "/", as in "4026531840.2,10.8.1.0_24"."""
+
+    __slots__ = ("parent", "subnet")
+
+    def __init__(self, parent: SharedParent, subnet: Cidr) -> None:
+        self.parent = parent
+        self.subnet = subnet
+
+    @classmethod
+    def parse(cls, key: str) -> SharedRoute | None:
+        before, comma, after = key.partition(",")
+        parent = SharedParent.parse(before)
+        try:
+            return cls(parent, Cidr.parse(after.replace("_", "/"))) if parent and comma else None
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.parent},{str(self.subnet).replace('/', '_')}"
 
 
 def has_host_routes(kind: LinkKind, network: Network) -> bool:
     """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
     elsewhere = network.internal or network.link_in_container
     return kind.is_routed(network) and not elsewhere and network.host_routes is not False
-
-
-def host_route_key(parent: ParentKey, subnet: Cidr) -> str:
-    """Of a host route: its parent's, and the subnet with "_" for its "/"."""
-    return f"{parent},{str(subnet).replace('/', '_')}"
 
 
 # An ADD
@@ -79,7 +106,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
                 lambda: _remove_orphan(network, task.host, task.container),
             )
         parent = parents.carrier_of(parent, task.kind, home.rtnl)
-        key = str(ParentKey(home.inode, parent.index))
+        key = str(SharedParent(home.inode, parent.index))
         _claim(task, parent, key, records)
         before = records.of(attachment)
 
@@ -101,17 +128,17 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
 
     attachment, network, host = task.attachment, task.network, task.host
     with Records(create=True) as records:
-        _remove_unused_routes(records, host)
+        remove_unused_routes(records, host)
         routes = hostroutes.main_table(host.rtnl, subnets)
         if network.host_routes:
             hostroutes.refuse_conflicts(subnets, parent, routes, host.rtnl)
         in_the_way = hostroutes.conflicts(subnets, parent, routes, host.rtnl)
         wanted = [subnet for subnet in subnets if subnet not in in_the_way]
-        key, before = ParentKey(host.inode, parent.index), records.of(attachment)
+        key, before = SharedParent(host.inode, parent.index), records.of(attachment)
 
         def make() -> None:
             for subnet in wanted:
-                records.add(attachment, network.name, task.container.inode, host_route_key(key, subnet))
+                records.add(attachment, network.name, task.container.inode, str(SharedRoute(key, subnet)))
             messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
             if messages and parent.up:  # else the kernel takes none (ENETDOWN); the next ADD makes them
                 host.rtnl.execute(*messages)
@@ -126,8 +153,8 @@ def recorded_subnets(task: Task, parent: Link, subnets: list[Cidr]) -> list[Cidr
             record = records.of(task.attachment)
     except FileNotFoundError:
         return []
-    key = ParentKey(task.host.inode, parent.index)
-    return [subnet for subnet in subnets if record and host_route_key(key, subnet) in record.used]
+    key = SharedParent(task.host.inode, parent.index)
+    return [subnet for subnet in subnets if record and str(SharedRoute(key, subnet)) in record.used]
 
 
 def _restore(task: Task, before: Record | None) -> None:
@@ -204,16 +231,17 @@ def _remove(
     keys: list[str], records: Records, network: Network, host: Place, container: Place | None, *, routed: bool
 ) -> None:
     """Removes the shared things of those keys, which nobody needs any more, and a parent that nobody recorded."""
-    parent_keys = [ParentKey.parse(key) for key in keys]
-    if routed or None in parent_keys:  # whose key is no parent's is a host route
-        _remove_unused_routes(records, host)
-    for parent in parent_keys:
+    if routed or any(SharedRoute.parse(key) for key in keys):
+        # All at once: with those of the keys go others that nobody needs, of which a record may have been lost.
+        remove_unused_routes(records, host)
+    for key in keys:
+        parent = SharedParent.parse(key)
         if parent:
-            _remove_unused_parent(parent, records, host, container)
+            parent.remove_unused(records, host, container)
     _remove_unrecorded_parent(records, network, host, container)
 
 
-def _remove_unused_routes(records: Records, host: Place) -> None:
+def remove_unused_routes(records: Records, host: Place) -> None:
     """Removes every host route of ours that no attachment needs: not by the records, nor, should they be lost, by the
     addresses of the links there are.
     """
@@ -221,10 +249,10 @@ def _remove_unused_routes(records: Records, host: Place) -> None:
     from cni_core.uppers import elsewhere
 
     for route in hostroutes.ours(hostroutes.main_table(host.rtnl)):
-        key = ParentKey(host.inode, route.links[0])
-        if not records.users(host_route_key(key, route.dst)) and not any(
+        key = SharedRoute(SharedParent(host.inode, route.links[0]), route.dst)
+        if not records.users(str(key)) and not any(
             address.cidr.address in route.dst
-            for link, place in elsewhere(key.index, host)
+            for link, place in elsewhere(key.parent.index, host)
             for address in place.rtnl.addresses(link.index)
         ):
             host.rtnl.execute(del_route(route))
@@ -247,17 +275,7 @@ def _remove_unrecorded_parent(records: Records, network: Network, host: Place, c
     except CniError:
         return
     if lower:
-        _remove_unused_parent(ParentKey(home.inode, lower.index), records, host, container)
-
-
-def _remove_unused_parent(key: ParentKey, records: Records, host: Place, container: Place | None) -> None:
-    """Removes the parent if it is ours and nothing of anybody's is on it; then likewise the one below."""
-    home = next((place for place in (host, container) if place and place.inode == key.namespace), None)
-    while home and key.index and not records.use(str(key)):
-        parent = home.rtnl.link(index=key.index)
-        if not parent or not parents.is_ours(parent) or carries_anything(parent, home):
-            return
-        key = ParentKey(key.namespace, parents.remove(parent.index, home.rtnl))
+        SharedParent(home.inode, lower.index).remove_unused(records, host, container)
 
 
 # For people
@@ -272,7 +290,7 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
 
     parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
-        key = str(ParentKey(host.inode, parent.index))
+        key = str(SharedParent(host.inode, parent.index))
         claim = Claim(kind, network, key, records)
         if not is_evident(kind, network, records.use(key)):
             claim.settle(uppers, lambda: _on(parent, host, host))

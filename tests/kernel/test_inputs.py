@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ from tests.kernel.conftest import Lan
 from tests.kernel.plugin import Plugin, addresses, leases, links
 
 KINDS = ("macvlan", "ipvlan")
+NUMBERS = count()
 
 
 def refused(lan: Lan, **keys: Any) -> str:
     """The error's text; nothing is left."""
-    pod, kind = lan.host("refused"), keys.get("type", "macvlan")
+    pod, kind = lan.host(f"refused{next(NUMBERS)}"), keys.get("type", "macvlan")
     before = links(lan.node)
     error = Plugin(lan.node, kind).add(pod, lan.config(**keys)).error
     assert (links(pod), links(lan.node), leases(lan.data_dir)) == ([], before, {})
@@ -74,6 +77,20 @@ def test_of_two_default_routes_the_one_of_the_later_attachment_carries(lan: Lan,
     assert ways(pod) == {"eth0"}
 
 
+@pytest.mark.parametrize("keys", [{}, {"type": "ipvlan", "mode": "l3"}], ids=str)
+def test_of_three_networks_the_last_carries_and_each_check_passes(lan: Lan, keys: dict[str, Any]) -> None:
+    pod, plugin = lan.container("pod"), Plugin(lan.node, keys.get("type", "macvlan"))
+    calls = []
+    for n, ifname in enumerate(("eth0", "net1", "net2")):
+        lan.node.ip_batch([f"link add low{n} type dummy", f"link set low{n} up"])
+        ipam = lan.ipam(f"10.{n + 20}.0.0/24", f"fd00:{n + 20}::/64")
+        config = lan.config(name=f"network{n}", master=f"low{n}", ipam=ipam, **keys)
+        calls.append((config, plugin.add(pod, config, CNI_IFNAME=ifname).result, ifname))
+        assert ways(pod) == {ifname}
+    for config, result, ifname in calls:
+        plugin.check(pod, config, result, CNI_IFNAME=ifname).succeeded()
+
+
 def test_a_priority_is_obeyed(lan: Lan) -> None:
     pod = lan.container("pod")
     first, second = two_networks(lan)
@@ -120,6 +137,40 @@ def test_the_label_of_an_address_is_no_vlan(lan: Lan) -> None:
     lan.node.ip("addr add 10.5.0.1/24 dev eth0 label eth0:1")
     assert refused(lan, master="eth0:1") == "master: eth0:1 is the label of an address, not a link"
     assert attached(lan, master="eth0:2")
+
+
+def test_what_is_no_ethernet_is_told_as_that(lan: Lan) -> None:
+    # Without the tunnels that the module else puts into every namespace (Documentation/admin-guide/sysctl/net.rst).
+    Path("/proc/sys/net/core/fb_tunnels_only_for_init_net").write_text("2")
+    lan.node.ip("link add tun0 type ipip local 10.1.0.9 remote 10.1.0.1")
+    assert refused(lan, master="tun0").startswith("master: tun0 is no Ethernet (ipip)")
+    assert refused(lan, master="tun0", vlan=5).startswith("master: tun0 is no Ethernet (ipip)")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("vlan", [0, 50])
+def test_a_bond_that_is_down_carries_when_it_comes_up(lan: Lan, kind: str, vlan: int) -> None:
+    peer = lan.host("peer")
+    lan.net.cable(lan.node, "eth1", peer, "eth0")
+    peer.address("eth0", "10.3.0.1/24", "fd00:3::1/64")
+    if vlan:
+        peer.ip(f"link add link eth0 name eth0.{vlan} type vlan id {vlan}")
+        peer.ip_batch(["addr del 10.3.0.1/24 dev eth0", "addr del fd00:3::1/64 dev eth0"])
+        peer.address(f"eth0.{vlan}", "10.3.0.1/24", "fd00:3::1/64")
+    lan.node.ip_batch(["link add bond0 type bond", "link set eth1 down", "link set eth1 master bond0"])
+    keys: dict[str, Any] = {
+        "type": kind,
+        "master": "bond0",
+        "vlan": vlan,
+        "ipam": lan.ipam("10.3.0.0/24", "fd00:3::/64"),
+    }
+    lan.node.ip("link set bond0 down")
+    pod = attached(lan, **keys)
+    lan.node.ip("link set bond0 up")
+    for address in ("10.3.0.1", "fd00:3::1"):
+        assert pod.ping(address)
+    gone(lan, pod, **keys)
+    assert links(lan.node) == ["eth0", "eth1", "bond0"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
