@@ -21,8 +21,9 @@ PER_POD = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py")
 BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno", "time", "marshal", "sys", "__future__"}
 BUILTIN |= {"_launcher"}  # the launcher's own
 
-# Run when freezing, or when a configuration was rejected; never by a call that succeeds.
+# Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
 NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+NOT_PER_POD |= {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
@@ -60,11 +61,12 @@ FLOORS = (
     ("entry",),
 )
 IPAM_FLOORS = (
-    ("ranges", "resolv_conf", "unaddressed"),
-    ("index", "delegate"),
-    ("store",),
-    ("host_local",),
-    ("plugin",),
+    ("ranges", "resolv_conf", "unaddressed", "pool"),
+    ("index", "delegate", "held"),
+    ("store", "verbs"),
+    ("host_local", "domain", "contact", "etcd"),
+    ("plugin", "nodes"),
+    ("claims",),
 )
 
 # What an ADD imports of ours, where it asks host-local for IPv4 and nothing else: each is time of each pod.
