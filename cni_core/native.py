@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _launcher import readable as readable, setns as setns
 
-    FULL_PROGRAM: str | None  # the executable that has everything, to hand over to; None where this is it
+    # The program that has everything, to hand over to: its directory, its path, and the name there of its loader, which
+    # starts it with the C library that lies beside. None where this is it.
+    FULL_PROGRAM: tuple[str, str, str] | None
 else:
     try:
         from _launcher import full_program as FULL_PROGRAM, readable, setns

@@ -22,6 +22,7 @@ from typing import IO, Any, get_args
 import pytest
 
 from launcher import build, freeze, objects
+from launcher.programs import loader
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import LAUNCHERS, RECORDS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
 
@@ -515,13 +516,23 @@ def test_a_long_configuration_is_handed_over_whole(lan: Lan) -> None:
     assert (error["code"], error["details"].startswith("mode: ")) == (7, True)
 
 
+ARGUMENTS = ["--option\udcff", ""]
+
+
 def test_the_second_tier_gets_arguments_and_environment_as_they_came(tmp_path: Path) -> None:
     directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
     environment = {b"LD_LIBRARY_PATH": b"/x", b"odd\xff": b"\xfe", b"PYTHONHOME": b"/x", b"LC_ALL": b"C.UTF-8"}
-    argv: list[str | bytes] = ["any name", b"--option\xff", ""]
+    argv: list[str | bytes] = ["any name", *map(os.fsencode, ARGUMENTS)]
     done = subprocess.run(argv, executable=directory / "cni-macvlan-py", env=environment, capture_output=True)
     told = json.loads(done.stdout)
-    assert told["argv"][1:] == ["--option\udcff", ""]
+    internal = str(directory / "_internal")
+    assert told["argv"] == [
+        f"{internal}/{loader().name}",
+        "--library-path",
+        internal,
+        f"{internal}/cni-macvlan-py",
+        *ARGUMENTS,
+    ]
     assert told["environ"] == {"LD_LIBRARY_PATH": "/x", "odd\udcff": "\udcfe", "PYTHONHOME": "/x", "LC_ALL": "C.UTF-8"}
 
 
@@ -532,16 +543,38 @@ print(json.dumps({"argv": sys.argv, "environ": dict(os.environ), "stdin": sys.st
 
 
 def a_copy(tmp_path: Path, second_tier: str | None = None) -> Path:
-    """The launcher with another second tier, or without one."""
+    """The launcher with another second tier, in place of the loader that starts that, or without one."""
     directory = tmp_path / "copy"
     directory.mkdir()
     shutil.copy(PROGRAM, directory / "cni-macvlan-py")
     if second_tier is not None:
         (directory / "_internal").mkdir()
-        script = directory / "_internal" / "cni-macvlan-py"
+        (directory / "_internal" / "cni-macvlan-py").touch()
+        script = directory / "_internal" / loader().name
         script.write_text(second_tier)
         script.chmod(0o755)
     return directory
+
+
+@pytest.mark.parametrize("name", ["cni-macvlan-py", "macvlan", "host-local"])
+def test_the_second_tier_goes_by_the_name_by_which_it_was_called(name: str, tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    for known in ("macvlan", "host-local", "ipvlan"):
+        (directory / "_internal" / known).symlink_to("cni-macvlan-py")
+    told = json.loads(
+        subprocess.run([name], executable=directory / "cni-macvlan-py", env={}, capture_output=True).stdout
+    )
+    assert told["argv"][3] == str(directory / "_internal" / name)
+
+
+def test_the_second_tier_is_of_the_launchers_own_kind(tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    done = subprocess.run(["ipvlan"], executable=directory / "cni-macvlan-py", env={}, capture_output=True)
+    assert json.loads(done.stdout)["argv"][3] == str(directory / "_internal" / "cni-macvlan-py")
+
+
+def test_the_two_launchers_are_one_file() -> None:
+    assert PROGRAM.samefile(LAUNCHERS / "cni-ipvlan-py")
 
 
 def test_the_second_tier_reads_the_same_stdin(lan: Lan, tmp_path: Path) -> None:
@@ -558,7 +591,8 @@ def test_where_the_second_tier_is_absent_one_error_says_so(lan: Lan, tmp_path: P
     pod = lan.host("pod")
     error = plugin.add(pod, rejected(lan)).error
     assert (error["code"], error["cniVersion"]) == (100, "1.0.0")
-    assert f"{directory}/_internal/cni-macvlan-py, which this call needs" in error["msg"]
+    what = "cni-macvlan-py" if second_tier is None else loader().name
+    assert f"{directory}/_internal/{what}, which this call needs" in error["msg"]
     by_hand = json.loads(run(directory / "cni-macvlan-py").stdout)
     assert (by_hand["code"], "CNI_COMMAND is not set" in by_hand["msg"]) == (100, True)
     # What a pod needs works all the same.
