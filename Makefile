@@ -13,6 +13,7 @@ VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
 SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
+PEERS := build/peers/built
 PLUGINS ?= dist/cni
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
 RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
@@ -20,13 +21,18 @@ ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults conformance clean
+	kernel-faults conformance peers debian clean
 
 demo: build
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
 test: lint unit reproducible lab kernel
+
+# What demo does, on another Debian than this one, from nothing: its Python and C library are other ones.
+SUITE ?= trixie
+debian:
+	@scripts/on-debian $(SUITE) make demo
 
 build: $(BUILT)
 
@@ -49,8 +55,12 @@ lint: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# The coverage of the walk (setup.cfg has its floor) by the tests that are of it: to measure the others takes minutes.
+OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostroutes.py parent.py records.py undo.py)
+
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
+	$(VENV)/bin/pytest --quiet --cov --cov-report=term $(OF_THE_WALK)
 
 # The same sources at another place give the same bytes, in every file of a build.
 reproducible: build
@@ -63,33 +73,45 @@ reproducible: build
 
 lab: $(VENV)/dev
 	@scripts/need test
-	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py
+	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py --ignore tests/lab/test_uml.py
+	@case "$$($(PYTHON) -m conformance.lab kernel)" in \
+		host:*) echo "tests/lab/test_uml.py is not for this machine: its own kernel is the lab's" ;; \
+		*) $(VENV)/bin/pytest tests/lab/test_uml.py ;; \
+	esac
 	$(LAB) --timeout 300 -- $(VENV)/bin/pytest tests/lab/test_topology.py
 
 # Every test is run through each tier, but for those of the launcher, of the suite, of installing, and those that run
 # no program.
-kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(ARCHIVE)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target kernel-launcher kernel-second-tier kernel-faults \
-		conformance
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ARCHIVE) build/debian/bullseye
+	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance peers
+
+# Two run at once, so each line says whose it is.
+FROM = 2>&1 | sed --unbuffered 's/^/$(1) | /'
 
 kernel-launcher:
-	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel
+	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel $(call FROM,launcher)
 
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
 		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py \
-		--ignore tests/kernel/test_install.py
+		--ignore tests/kernel/test_install.py --ignore tests/kernel/test_elsewhere.py $(call FROM,full program)
 
 # The short forms of what soak does.
 kernel-faults:
-	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL
-	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD
-	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12
+	$(LAB) --timeout 1800 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGKILL $(call FROM,faults)
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.faults dist/cni --faults SIGTERM EIO --networks trunk --commands ADD \
+		$(call FROM,faults)
+	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12 $(call FROM,storm)
 
 # Of anybody's plugins: make conformance PLUGINS=/usr/lib/cni. OPTIONS: --help.
 conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)
 	@scripts/need test
 	@$(VENV)/bin/python -m conformance --plugins $(PLUGINS) $(OPTIONS)
+
+# The same by other people's tests: the Go plugins' own. OPTIONS: --help.
+peers: $(PEERS) $(if $(filter dist/cni,$(PLUGINS)),build)
+	@scripts/need test
+	@$(PYTHON) -m conformance.peers --plugins $(PLUGINS) --json build/peers/report.json $(OPTIONS)
 
 HOSTILE := HYPOTHESIS_PROFILE=soak $(LAB) --timeout 3600 -- $(VENV)/bin/pytest -v --hypothesis-show-statistics \
 	tests/unit/test_hostile.py tests/kernel/test_hostile.py
@@ -107,7 +129,7 @@ $(SECOND_TIER): $(BUILT)
 	@CC=none $(PYTHON) -m launcher.build $@ 2>/dev/null
 	@touch $@
 
-# The same bytes from the same commit, as what is in it. Runs where the C library is as old as this one's, or newer.
+# The same bytes from the same commit, as what is in it. Runs on every Linux of this architecture: it brings its C library.
 $(ARCHIVE): $(BUILT) README.md $(wildcard docs/* examples/*)
 	@echo "packing $@…"
 	@rm -rf build/release && mkdir -p build/release/$(RELEASE)
@@ -123,22 +145,35 @@ clean:
 
 # The steps that leave files
 
+INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(1) || \
+	{ echo "What $(1) lists is missing in $(VENV), and pip could not install it: it needs a package index." >&2; exit 1; }
+
 $(VENV)/build: requirements.txt scripts/need
 	@scripts/need build
 	@echo "setting up $(VENV)…"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(call INSTALL,requirements.txt)
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/build
 	@echo "installing what the tests need…"
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(call INSTALL,requirements-dev.txt)
 	@touch $@
 
-$(CNITOOL): scripts/build-cnitool
+$(CNITOOL): scripts/build-cnitool scripts/debian-source
 	@scripts/need test
 	@echo "building cnitool…"
 	@scripts/build-cnitool $@
+
+$(PEERS): scripts/build-peers scripts/debian-source $(wildcard conformance/peers/go/*/*.go)
+	@scripts/need test
+	@echo "building the Go plugins' own tests…"
+	@scripts/build-peers $(@D)
+	@touch $@
+
+# A system older than the build's, on which the release is tried.
+build/debian/bullseye:
+	@scripts/on-debian bullseye
 
 $(VALIDATORS): $(SCHEMAS)
 	@$(PYTHON) -m cni_core.schema.generate

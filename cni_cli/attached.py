@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cni_core.registry import Registry
+from cni_core.names import Attachment
+from cni_core.records import Records
 
 
-def attached(network: str) -> list[tuple[str, str]]:
-    """(container, interface) of each attachment of a network."""
+def attached(network: str) -> list[Attachment]:
+    """The attachments of a network."""
     try:
-        with Registry(create=False) as registry:
-            names = sorted(registry.of_network(network))
+        with Records(create=False) as records:
+            return records.of_network(network)
     except FileNotFoundError:  # nothing since the boot
         return []
-    return [(container, ifname) for container, _, ifname in (name.rpartition(":") for name in names)]

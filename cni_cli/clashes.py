@@ -10,25 +10,27 @@ from cni_cli.errors import CommandError
 from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_core import parent as parents
 from cni_core.address import Address, Cidr
-from cni_core.attach import has_host_routes
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, ROUTE_CONFLICT, CniError
+from cni_core.names import split_vlan
 from cni_core.rtnl.messages import IFLA_VLAN_ID
 from cni_core.rtnl.socket import Rtnl
-from cni_core.schema.formats import split_vlan
+from cni_core.shared import has_host_routes
 from ipam.ranges import Range, range_sets
 
 ONE_USE = "A link carries one kind, and ipvlan one mode: give this network a VLAN or another parent."
+
+FLAT = ("macvlan", "macvtap", "ipvlan", "ipvtap")  # of which a link is on the same wire as its parent
 
 Lower = tuple[str, tuple[int, ...]]
 
 
 def clashes(new: Network, others: Iterable[Network], host: Rtnl) -> Iterator[CommandError]:
     """Where another network has the name, the parent in another way, or some of the addresses."""
-    below = lower(new.config, host)
+    below = lower(new, host)
     for other in others:
         if other.name == new.name and other.file != new.file:
             yield CommandError(f"network {new.name} exists: {other.file}", "Give one of them another name.")
-        together = below is not None and below == lower(other.config, host)
+        together = below is not None and below == lower(other, host)
         if together and new.use != other.use:
             yield CommandError(
                 f"{new.parent} is used as {other.use} by network {other.name} ({other.file})", ONE_USE, PARENT_UNUSABLE
@@ -41,26 +43,28 @@ def clashes(new: Network, others: Iterable[Network], host: Rtnl) -> Iterator[Com
             )
         if together:
             yield from _same_addresses(new, other)
-        elif all(has_host_routes(link_kind(one.config), one.config) for one in (new, other)):
+        elif all(has_host_routes(link_kind(one.config), one.values) for one in (new, other)):
             yield from _same_routes(new, other)
 
 
-def lower(config: dict[str, Any], host: Rtnl) -> Lower | None:
+def lower(network: Network, host: Rtnl) -> Lower | None:
     """The parent for comparison: the lowest link's name, and the VLAN ids above it. None of one that is not shared by
     name, such as an internal network's, or that nobody can tell."""
-    if config.get("internal") or config.get("linkInContainer"):
+    values = network.values
+    if values.internal or values.link_in_container:
         return None
-    vlan = (config["vlan"],) if config.get("vlan") else ()
+    vlan, values.vlan = (values.vlan,) if values.vlan else (), 0
     try:
-        link = parents.look_up({**config, "vlan": None}, host)
-    except (CniError, parents.Absent):
-        master = config.get("master")
-        return _by_name(master, vlan) if master and isinstance(master, str) else None
-    while link.kind == "vlan" and link.parent_nsid is None:
+        link = parents.plan(values, host).parent
+    except CniError:
+        link = None
+    if not link:
+        return _by_name(values.masters[0], vlan) if len(values.masters) == 1 else None
+    while link.kind in ("vlan", *FLAT) and link.parent_nsid is None:
         below = host.link(index=link.parent)
         if not below:
             break
-        vlan = (link.number(IFLA_VLAN_ID), *vlan)
+        vlan = (link.number(IFLA_VLAN_ID), *vlan) if link.kind == "vlan" else vlan
         link = below
     return link.name, vlan
 

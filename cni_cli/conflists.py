@@ -14,7 +14,8 @@ from typing import Any
 
 from cni_cli.errors import CommandError
 from cni_cli.kinds import link_kind
-from cni_core.config import without_nulls
+from cni_core import network as core
+from cni_core.gojson import as_go_reads
 from ipam.store import DEFAULT_DATA_DIR
 
 DIRECTORY = "/etc/cni/net.d"
@@ -37,6 +38,11 @@ class Network:
     file: Path
     kind: str
     config: dict[str, Any]
+
+    @property
+    def values(self) -> core.Network:
+        """The configuration as the plugin reads it."""
+        return core.Network(self.config)
 
     @property
     def parent(self) -> str:
@@ -148,7 +154,7 @@ def _document(file: Path) -> Any:
 
 def _of(file: Path) -> Iterator[Network | Broken]:
     try:
-        configs = [without_nulls(config) for config in plugins_of(_document(file))]
+        configs = [as_go_reads(config) for config in plugins_of(_document(file))]
     except ValueError as error:
         yield Broken(file, "", str(error))
         return

@@ -57,9 +57,16 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
         if options.ipam_driver != "null":
             plugin["ipam"] = {"type": options.ipam_driver}
         if (kind, options.ipam_driver) == ("ipvlan", "dhcp"):
-            remarks.append("All containers have the parent's hardware address: the DHCP server must go by client ids.")
+            remarks.append(f"{IPVLAN_DHCP[0].upper()}{IPVLAN_DHCP[1:]}.")
     plugin["capabilities"] = {"ips": True} | ({"mac": True} if kind == "macvlan" else {})
     return {"cniVersion": VERSION, "name": options.name, "plugins": [plugin]}, remarks
+
+
+# Go's daemon never sets the broadcast flag (RFC 2131, 4.1), so the answer goes to an address that no container has yet.
+IPVLAN_DHCP = (
+    "ipvlan's containers share the parent's hardware address, and Go's dhcp daemon does not ask for answers by "
+    "broadcast: they get no lease"
+)
 
 
 def _refuse_elsewhere(kind: str, options: Namespace) -> None:
@@ -111,8 +118,7 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
     subnets = _subnets(options)
     ranges: dict[Subnet, dict[str, Any]] = {subnet: {"subnet": str(subnet)} for subnet in subnets}
     for text in _each(options.gateway):
-        subnet = _subnet_of("--gateway", text, subnets)
-        _refuse_no_host("--gateway", text, subnet)
+        subnet = _subnet_of_a_gateway(text, subnets)
         _once(ranges[subnet], "gateway", str(ip_address(text)), f"--gateway {text}")
     for text in _each(options.ip_range):
         part = _subnet(text, "--ip-range")
@@ -145,6 +151,20 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
     if not (options.internal or plugin.get("internal")):
         ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
     return ipam
+
+
+def _subnet_of_a_gateway(text: str, subnets: list[Subnet]) -> Subnet:
+    """A router of IPv6 often has only a link-local address on the link: the first IPv6 subnet's. CommandError."""
+    of_ipv6 = [subnet for subnet in subnets if subnet.version == 6]
+    if of_ipv6 and text.lower().startswith("fe80::") and not any(subnet.is_link_local for subnet in of_ipv6):
+        try:
+            if ip_address(text).is_link_local:
+                return of_ipv6[0]
+        except ValueError:
+            pass
+    subnet = _subnet_of("--gateway", text, subnets)
+    _refuse_no_host("--gateway", text, subnet)
+    return subnet
 
 
 def _subnets(options: Namespace) -> list[Subnet]:

@@ -16,18 +16,23 @@ from typing import Any
 from cni_cli.attached import attached
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
+from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
-from cni_core import hostroutes, occupancy, parent as parents
-from cni_core.attach import has_host_routes
+from cni_core import hostroutes, parent as parents
 from cni_core.errors import INVALID_CONFIG, CniError
-from cni_core.registry import ROOT
+from cni_core.netns import Place
+from cni_core.network import Network as Values
+from cni_core.records import ROOT
 from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
+from cni_core.shared import carries_anything, has_host_routes
+from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
+OWN_ROUTES = "See to the way there yourself, or choose another subnet."
 BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
 # What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
@@ -93,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
             ("kernel", _kernel(_needed(options.kind, networks))),
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
+            ("dhcp", _dhcp(options.bin_dir, networks)),
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
@@ -137,8 +143,8 @@ def _needed(kind: str, networks: list[Network]) -> set[str]:
     """The kinds of link that the networks are made of; without any, those of this program."""
     needed = {network.kind for network in networks} or {kind}
     for network in networks:
-        if parents.is_made(network.config):
-            needed.add("dummy" if network.config.get("internal") else "vlan")
+        if network.values.may_make_its_parent:
+            needed.add("dummy" if network.values.internal else "vlan")
     return needed
 
 
@@ -237,6 +243,24 @@ def _missing_plugins(directory: str, networks: list[Network]) -> Iterator[Check]
             yield Check(FAILURE, f"{directory} has no {kind}, which {names} is of", mend)
 
 
+def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
+    """What networks whose addresses are a DHCP server's need of Go's: the plugin, and its daemon."""
+    executable = f"{directory}/{DHCP}"
+    for network in networks:
+        ipam = network.values.ipam
+        if ipam.get("type") != DHCP:
+            continue
+        if not os.access(executable, os.X_OK):
+            mend = "Install the CNI reference plugins (Debian's containernetworking-plugins)."
+            yield Check(FAILURE, f"network {network.name}: {directory} has no dhcp", mend)
+        elif missing := missing_daemon(ipam, executable):
+            yield Check(FAILURE, f"network {network.name}: no DHCP daemon runs", missing)
+        else:
+            yield Check(OK, f"network {network.name}: the DHCP daemon runs")
+        if network.kind == "ipvlan":
+            yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
+
+
 def _directories(networks: list[Network]) -> Iterator[Check]:
     """Where attachments and leases are recorded."""
     wanted = [ROOT, *dict.fromkeys(network.data_dir for network in networks if network.data_dir)]
@@ -287,25 +311,34 @@ def _files(directory: str) -> Iterator[Check]:
 
 def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[Check]:
     """Each parent once: whether it can be one, and what is known to break macvlan on it."""
-    asked = [({"type": kind, "master": name}, name) for name in named if is_parent_name(name)]
+    asked = [({"type": kind, "name": name, "master": name}, name) for name in named if is_parent_name(name)]
     for name in named:
         if not is_parent_name(name):
             yield Check(FAILURE, f"{name!r} cannot be a link's name", "`ip link` lists the links of this host.")
     users: dict[int, set[str]] = {}  # of each parent, the kinds that are to be on it
     with Rtnl() as host:
         for config, about in [(network.config, f"network {network.name}") for network in networks] + asked:
-            if config.get("linkInContainer"):
+            values = Values(config)
+            if values.link_in_container:
                 continue
             try:
-                parent = parents.find(config, host)
+                plan = parents.plan(values, host)
+                parents.refuse_unusable(plan, host)
+                parent = plan.parent
+                if not parent:
+                    yield Check(OK, f"{plan.absent}; it is made with the first container")
+                    continue
                 _refuse_mtu(config, parent)
-                if has_host_routes(link_kind(config), config):
-                    hostroutes.missing(subnets_of(config), parent, host)
-            except parents.Absent as absent:
-                yield Check(OK, f"{absent}; it is made with the first container")
-                continue
+                if has_host_routes(link_kind(config), values):
+                    subnets = subnets_of(config)
+                    routes = hostroutes.main_table(host, subnets)
+                    if values.host_routes:
+                        hostroutes.refuse_conflicts(subnets, parent, routes, host)
+                    for subnet, why in hostroutes.conflicts(subnets, parent, routes, host).items():
+                        yield Check(WARNING, f"{about}: {subnet} gets no route on this host: {why}", OWN_ROUTES)
             except CniError as error:
-                yield Check(FAILURE, f"{about}: {error.msg.removeprefix('master: ')}", error.details)
+                why = error.problem if error.path == ("master",) else error.msg
+                yield Check(FAILURE, f"{about}: {why}", error.details)
                 continue
             users.setdefault(parent.index, set()).add("macvlan" if "macvlan" in config["type"] else "ipvlan")
         for index, kinds in users.items():
@@ -316,11 +349,15 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
 
 def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
     """CniError where it is more than the parent's, or too little for the network."""
-    if parents.mtu(config, parent) < IPV6_MIN_MTU and any(part.family == AF_INET6 for part in ranges_of(config)):
+    values = Values(config)
+    parents.refuse_mtu(values, parent)
+    mtu = parents.mtu(values, parent)
+    if mtu < IPV6_MIN_MTU and any(part.family == AF_INET6 for part in ranges_of(config)):
         raise CniError(
             INVALID_CONFIG,
-            f"mtu: {parents.mtu(config, parent)} is less than IPv6's {IPV6_MIN_MTU}",
+            f"{mtu} is less than IPv6's {IPV6_MIN_MTU}",
             f"ip link set {parent.name} mtu {IPV6_MIN_MTU}, and `mtu` likewise",
+            path=("mtu",),
         )
 
 
@@ -334,6 +371,9 @@ def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Itera
     """lowest: the parent itself, or of a VLAN the link below."""
     if parent.carrier:
         yield Check(OK, f"{parent.name}: up, MTU {parent.mtu}")
+    elif not parent.up:
+        mend = f"Containers work when it comes up: ip link set {parent.name} up"
+        yield Check(WARNING, f"{parent.name}: down, MTU {parent.mtu}", mend)
     else:
         yield Check(WARNING, f"{parent.name}: up, but without a carrier", "See to the cable, or the switch's port.")
     directory = SYS / "class/net" / lowest.name
@@ -378,11 +418,11 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
                     f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
-        for container, interface in there:
-            if not any(is_of(lease, (container, interface)) for lease in mine):
+        for attachment in there:
+            if not any(is_of(lease, attachment) for lease in mine):
                 yield Check(
                     WARNING,
-                    f"network {network.name}: {container} {interface} is attached without a lease",
+                    f"network {network.name}: {attachment} is attached without a lease",
                     "Its addresses may be given to another container: start it anew.",
                 )
     earlier = sum(lease.boot == "earlier" for lease in held)
@@ -391,10 +431,10 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
 
 def _own_links(networks: list[Network]) -> Iterator[Check]:
     """VLANs and dummies of ours that neither a network nor anybody on them needs."""
-    with Rtnl() as host:
-        wanted = set(_wanted(networks, host))
-        for link in host.links():
-            if parents.is_ours(link) and link.index not in wanted and not occupancy.is_in_use(link, host):
+    with Place.host() as host:
+        wanted = set(_wanted(networks, host.rtnl))
+        for link in host.rtnl.links():
+            if parents.is_ours(link) and link.index not in wanted and not carries_anything(link, host):
                 yield Check(WARNING, f"{link.name}: nobody is on this link, which we made", f"ip link del {link.name}")
 
 
@@ -402,8 +442,8 @@ def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:
     """The parents of the networks, and what they are on."""
     for network in networks:
         try:
-            link: Link | None = parents.look_up(network.config, host)
-        except (CniError, parents.Absent):
+            link = parents.plan(network.values, host).parent
+        except CniError:
             continue
         while link:
             yield link.index

@@ -108,12 +108,21 @@ def _copied(source: Path, target: Path) -> str:
         try:
             unfinished.mkdir()
             for program in PROGRAMS:
-                shutil.copy2(source / program, unfinished, follow_symlinks=False)
+                _copy_program(source, program, unfinished)
             shutil.copytree(source / INTERNAL, unfinished / INTERNAL, symlinks=True)
             unfinished.rename(target / name)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return name
+
+
+def _copy_program(source: Path, program: str, target: Path) -> None:
+    """The launchers are one file by two names, and stay that."""
+    first = PROGRAMS[0]
+    if program != first and not (source / program).is_symlink() and (source / program).samefile(source / first):
+        (target / program).hardlink_to(target / first)
+    else:
+        shutil.copy2(source / program, target, follow_symlinks=False)
 
 
 def _digest(source: Path) -> str:

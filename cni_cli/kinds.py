@@ -8,7 +8,7 @@ from cni_core.config import LATEST
 from cni_core.request import Request
 
 if TYPE_CHECKING:
-    from cni_core.attach import LinkKind
+    from cni_core.contracts import LinkKind
 
 
 def link_kind(config: dict[str, Any]) -> LinkKind:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cni_cli.attached import attached
 from cni_cli.conflists import Network, add_directory, networks_in
@@ -17,13 +17,10 @@ from cni_cli.errors import CommandError
 from cni_cli.table import table
 from cni_core.address import Address
 from cni_core.errors import IN_USE
+from cni_core.names import Attachment
 from cni_core.schema.formats import is_cni_name
 from ipam.index import UNKNOWN_BOOT, boot_id
 from ipam.store import DEFAULT_DATA_DIR, Store
-
-if TYPE_CHECKING:
-    from ipam.index import Attachment
-
 
 RELEASE = "leases release"
 
@@ -97,7 +94,7 @@ def release(options: argparse.Namespace) -> int:
                 if not options.force:
                     _refuse_used(lease, ours=network in [one.name for one in networks])
                 with Store(directory, network, create=False) as store:
-                    if store.holder(address) != (lease.container, lease.interface):
+                    if store.holder(address) != Attachment(lease.container, lease.interface):
                         raise CommandError(f"{address} is somebody else's by now", "`leases` tells whose.")
                     store.release(address)
                 print(f"released {address}, which {lease.container} {lease.interface}".rstrip() + " had")
@@ -121,9 +118,9 @@ def _refuse_used(lease: Lease, *, ours: bool) -> None:
         )
 
 
-def is_of(lease: Lease, attachment: tuple[str, str]) -> bool:
-    """Whether the lease is that (container, interface)'s; one of before CNI 0.7 names no interface."""
-    return lease.container == attachment[0] and lease.interface in ("", attachment[1])
+def is_of(lease: Lease, attachment: Attachment) -> bool:
+    """Whether the lease is the attachment's; one of before CNI 0.7 names no interface."""
+    return lease.container == attachment.container_id and lease.interface in ("", attachment.ifname)
 
 
 def _directories(options: argparse.Namespace, networks: list[Network]) -> list[str]:
@@ -160,11 +157,11 @@ def leases_of(data_dir: str, network: str) -> list[Lease]:
     found = []
     now = boot_id()
     with store:
-        for address, (container, interface) in sorted(store.leases(), key=_order):
-            boot = store.boot_of((container, interface), address)
+        for address, holder in sorted(store.leases(), key=_order):
+            boot = store.boot_of(holder, address)
             since = datetime.fromtimestamp(Path(data_dir, network, str(address)).stat().st_mtime)
             told = {now: "this", UNKNOWN_BOOT: "unknown"}.get(boot, "earlier")
-            found.append(Lease(network, str(address), container, interface, since.isoformat(" ", "seconds"), told))
+            found.append(Lease(network, str(address), *holder, since.isoformat(" ", "seconds"), told))
     return found
 
 

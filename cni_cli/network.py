@@ -30,15 +30,16 @@ from cni_cli.errors import CommandError
 from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_cli.validate import findings
-from cni_core import hostroutes, occupancy, parent as parents
+from cni_cli.validate import IGNORED_BY_GO, findings
+from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
-from cni_core.attach import Attachments, has_host_routes
-from cni_core.errors import IN_USE, INVALID_CONFIG, CniError
-from cni_core.registry import Registry
+from cni_core.attach import Attachments
+from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.netns import Place
+from cni_core.records import Records
 from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
-from cni_core.schema.explain import located
+from cni_core.shared import has_host_routes, refuse_other_use
 from ipam import choose
 from ipam.ranges import Range, range_sets
 
@@ -126,7 +127,7 @@ def create(options: argparse.Namespace) -> int:
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
-    remarks += [str(finding).removeprefix("plugins[0].") for finding in found]
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text != IGNORED_BY_GO]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
@@ -142,8 +143,10 @@ def create(options: argparse.Namespace) -> int:
         file = write_new(options.dir, options.name, document)
         if options.provision:
             try:
-                with Registry(create=True), Rtnl() as host:
-                    parents.find(config, host, create=True)
+                with Records(create=True), Place.host() as host:
+                    plan = parents.plan(network.values, host.rtnl)
+                    parents.refuse_unusable(plan, host.rtnl)
+                    parents.make(plan, host)
             except BaseException:
                 file.unlink()
                 raise
@@ -173,30 +176,38 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
 
     ask: also the kernel, by making a link, who else is on the parent.
     """
-    config = network.config
-    with Rtnl() as host:
+    values, kind = network.values, link_kind(network.config)
+    with Place.host() as home:
+        host = home.rtnl
         for clash in clashes(network, others, host):
             raise clash
-        try:
-            parent = parents.find(config, host)
-        except parents.Absent as absent:
-            below = lower(config, host)
+        plan = parents.plan(values, host)
+        parents.refuse_unusable(plan, host)
+        parent = plan.parent
+        if not parent:
+            below = lower(network, host)
             link = host.link(below[0]) if below else None
-            if link:
-                _refuse_routes(config, link, host)
-            return [] if config.get("internal") else [f"{absent}; {MADE_LATER}"]
-        parents.mtu(config, parent)
+            remarks = _without_routes(network, link, host) if link else []
+            return [] if values.internal else [*remarks, f"{plan.absent}; {MADE_LATER}"]
+        parents.refuse_mtu(values, parent)
         if ask:
-            occupancy.refuse_other_use(config, link_kind(config), parent, host)
-        _refuse_routes(config, parent, host)
-        routed = link_kind(config).is_routed(config)  # an L3 network has nobody else on it
-        return [] if routed else list(_remarks_on(ranges_of(config), parent, host))
+            refuse_other_use(kind, values, parent, home)
+        # An L3 network has nobody else on it.
+        if kind.is_routed(values):
+            return _without_routes(network, parent, host)
+        return list(_remarks_on(ranges_of(network.config), parent, host))
 
 
-def _refuse_routes(config: dict[str, Any], parent: Link, host: Rtnl) -> None:
-    """CniError where the host sends a subnet elsewhere that it would have to send to the parent."""
-    if has_host_routes(link_kind(config), config):
-        hostroutes.missing(subnets_of(config), parent, host)
+def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
+    """Which subnets get no host route, because the host uses them already. CniError where they are asked for."""
+    if not has_host_routes(link_kind(network.config), network.values):
+        return []
+    subnets = subnets_of(network.config)
+    routes = hostroutes.main_table(host, subnets)
+    if network.values.host_routes:
+        hostroutes.refuse_conflicts(subnets, parent, routes, host)
+    found = hostroutes.conflicts(subnets, parent, routes, host)
+    return [f"{subnet} gets no route on this host: {why}." for subnet, why in found.items()]
 
 
 def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
@@ -205,7 +216,7 @@ def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
         for found in host.addresses(parent.index):
             address = found.cidr.address
             if _may_choose([part], address):
-                yield f"{address} is this host's own, on {parent.name}: --aux-address host={address} keeps it so."
+                yield f"{address} is this host's own, on {parent.name}: no container gets it."
         for route in host.routes(part.family):
             router = route.gateway if route.dst.length == 0 and route.links == [parent.index] else None
             if router and part.gateway and router != part.gateway and router in part.subnet:
@@ -256,15 +267,15 @@ def inspect(options: argparse.Namespace) -> int:
 
 def _state(network: Network) -> str:
     """Of the parent, in words; empty where it is not this node's."""
-    if network.config.get("linkInContainer"):
+    if network.values.link_in_container:
         return ""
     with Rtnl() as host:
         try:
-            parent = parents.look_up(network.config, host)
-        except parents.Absent:
-            return "not there: it is made with a container"
+            parent = parents.plan(network.values, host).parent
         except CniError as error:
-            return error.msg.removeprefix("master: ")
+            return error.problem
+        if not parent:
+            return "not there: it is made with a container"
         name = "" if parent.name == network.parent else f"{parent.name}: "
         return f"{name}{'up' if parent.up else 'down'}, MTU {parent.mtu}{', made by us' * parents.is_ours(parent)}"
 
@@ -294,11 +305,11 @@ def _summary(network: Network) -> dict[str, Any]:
         "subnets": [one["subnet"] for one in network.ranges],
         "attachments": [
             {
-                "container": container,
-                "interface": interface,
-                "addresses": [x.address for x in leases if (x.container, x.interface) == (container, interface)],
+                "container": attachment.container_id,
+                "interface": attachment.ifname,
+                "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
             }
-            for container, interface in attached(network.name)
+            for attachment in attached(network.name)
         ],
     }
 
@@ -328,7 +339,7 @@ def rm(options: argparse.Namespace) -> int:
     for network in networks:
         users = attached(network.name)
         if users and not options.force:
-            holders = ", ".join(container for container, _ in users)
+            holders = ", ".join(user.container_id for user in users)
             raise CommandError(
                 f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
             )

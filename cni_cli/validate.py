@@ -9,7 +9,7 @@ import sys
 from _socket import AF_INET6
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,18 +17,20 @@ from typing import Any, NoReturn
 from cni_cli.conflists import KINDS
 from cni_cli.kinds import is_host_local, link_kind
 from cni_core.address import Cidr
-from cni_core.config import SUPPORTED, version_of, without_nulls
-from cni_core.errors import CniError
+from cni_core.config import SUPPORTED, version_of
+from cni_core.errors import CniError, located
+from cni_core.gojson import as_go_reads
+from cni_core.network import Network
 from cni_core.request import Request
-from cni_core.schema.explain import documents, located, meant, problems
+from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
+from cni_core.schema.spellings import USUAL
 from ipam.host_local import route_of
 from ipam.ranges import Range, range_sets
 
 Position = tuple[str | int, ...]
 
 _BLANK = re.compile(r"\s*")
-_PATH = re.compile(r"([\w-]+(?:\[\d+\])*(?:\.[\w-]+(?:\[\d+\])*)*): ")  # that leads a message
 # Keys of the specification that are the runtime's, not the plugin's: of a list, and of a plugin.
 OF_LISTS = {"name", "plugins", "cniVersion", "cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"}
 OF_RUNTIMES = OF_LISTS | {"capabilities"}
@@ -41,6 +43,9 @@ OF_DOCKER = {
     "gateway": "ipam.gateway",
     "subnet": "ipam.subnet",
 }
+OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
+RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
+IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
 IPAM_TYPES = ("host-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
@@ -149,7 +154,7 @@ def _of_the_list(document: dict[str, Any]) -> Found:
         yield ("name",), f"{json.dumps(name)} cannot be a network's name", True
     if not isinstance(plugins, list) or not plugins:
         yield ("plugins",), "is not a list of plugins", True
-    for path, text in _misspelt(document, OF_LISTS, ()):
+    for path, text in _misspelt(document, OF_LISTS, (), usual={}):  # libcni matches these exactly
         yield path, text, False
 
 
@@ -192,12 +197,14 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         if near:
             yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
-    own = without_nulls(config)
+    own = as_go_reads(config)
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
         yield (*place, *problem.path), problem.message, True
     for path, text in _near_misses(KINDS[kind], config):
         yield (*place, *path), text, False
+    for path in _ignored_by_go(KINDS[kind], own) if kind in OF_GO else ():
+        yield (*place, *path), IGNORED_BY_GO, False
     capabilities = own.get("capabilities", {})
     if not isinstance(capabilities, dict) or not all(isinstance(value, bool) for value in capabilities.values()):
         yield (*place, "capabilities"), 'is not an object of booleans, such as {"ips": true}', True
@@ -211,7 +218,7 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
     for key in ("master", "vlan"):
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
-    wrong = [*_refused((), link_kind(config).mac, request)]
+    wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
     if is_host_local(config):
         wrong += _of_host_local(request)
     for path, text, serious in wrong:
@@ -240,21 +247,26 @@ def _of_host_local(request: Request) -> Found:
 
 
 def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -> Found:
-    """The error of a call, if it is one, at the path that leads its message, or at the place."""
+    """The error of a call, if it is one, at its path, or at the place if that is nearer."""
     try:
         attempt(*arguments)
     except CniError as error:
-        path, text = _split(error.msg)
-        yield (place if len(place) > len(path) else path), text, True
+        yield (place if len(place) > len(error.path) else error.path), error.problem, True
 
 
-def _split(message: str) -> tuple[Position, str]:
-    """The path that leads a message, and the rest."""
-    match = _PATH.match(message)
-    if not match:
-        return (), message
-    parts = re.findall(r"[\w-]+", match[1])
-    return tuple(int(part) if part.isdecimal() else part for part in parts), message[match.end() :]
+def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
+    """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
+    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes") if config.get(key))
+    if kind == "ipvlan":
+        yield from ((key,) for key in ("flag",) if config.get(key))
+    ipam = config.get("ipam")
+    if not isinstance(ipam, dict) or ipam.get("type") != "host-local":
+        return
+    yield from (("ipam", key) for key in RANGE_KEYS if ipam.get(key))
+    for i, part in enumerate(_list(ipam.get("ranges"))):
+        for j, one in enumerate(_list(part)):
+            if isinstance(one, dict):
+                yield from (("ipam", "ranges", i, j, key) for key in RANGE_KEYS if one.get(key))
 
 
 def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, str]]:
@@ -286,9 +298,14 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
             yield from _misspelt(one, known["range"], ("ipam", "ranges", i, j))
 
 
-def _misspelt(members: Any, known: set[str], place: Position) -> Iterator[tuple[Position, str]]:
+def _misspelt(
+    members: Any, known: set[str], place: Position, usual: Mapping[str, str] = USUAL
+) -> Iterator[tuple[Position, str]]:
     if isinstance(members, dict):
         for key in members.keys() - known:
+            if usual.get(key.lower()) in known:
+                yield (*place, key), f"is read as {usual[key.lower()]}, which is the usual spelling"
+                continue
             near = f"; did you mean {OF_DOCKER[key]}?" if key in OF_DOCKER and not place else ""
             near = near or meant(key, known, 0.8)
             if near:

@@ -1,14 +1,18 @@
-"""The walk of one call, for both kinds of link: parent, addresses, link, result. The plugins bring their kind and IPAM.
+"""The walk of one call, for both kinds of link: claim the parent, make the link, ask for addresses, configure, tell.
 
-What a step of ADD did is undone, newest first, if a later one fails. DEL takes the same things away in the other order
-and is content with what is gone already.
+    runtime ──env, stdin──▶ Request ──▶ claim the parent ──▶ make the link ──▶ addresses ──▶ configure ──▶ Result
+                            Network     shared.join          link.create       Ipam.add     link.configure
+
+What ADD does are steps (cni_core.undo), taken back newest first if a later one fails. DEL takes the same things away in
+the other order, and is content with what is gone already.
 """
 
 from __future__ import annotations
 
-from posix import close
+from _socket import AF_INET6
+from posix import close, write
 
-from cni_core import link as links, occupancy, parent as parents
+from cni_core import link as links, parent as parents, shared
 from cni_core.address import format_mac
 from cni_core.errors import (
     CHECK_DIFFERS,
@@ -17,78 +21,27 @@ from cni_core.errors import (
     NOT_AVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
-    Interrupted,
 )
-from cni_core.netns import Sandbox
+from cni_core.netns import Place
+from cni_core.network import Network
 from cni_core.result import Interface, Result
-from cni_core.rtnl.socket import Rtnl
+from cni_core.task import Task
+from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
+    from cni_core.contracts import Ipam, LinkKind
     from cni_core.request import Request
     from cni_core.result import IP
     from cni_core.rtnl.messages import Link
+    from cni_core.undo import Steps
 
-    class LinkKind(Protocol):
-        """What differs between macvlan and ipvlan."""
 
-        @property
-        def NAME(self) -> str:
-            """The kernel's and the schema's name of the kind (IFLA_INFO_KIND)."""
-
-        def accepts(self, config: dict[str, Any]) -> bool:
-            """Whether the configuration is valid by the kind's schema."""
-
-        @property
-        def TAKES_OVER(self) -> bool:
-            """Whether a parent and addresses that the configuration leaves out are those of prevResult."""
-
-        @property
-        def SWITCHES_OTHERS(self) -> bool:
-            """Whether the kernel gives a new link's mode to all others of its parent."""
-
-        def use(self, config: dict[str, Any]) -> str:
-            """What a parent is used as: only attachments of equal use can share it."""
-
-        def use_of(self, link: Link) -> str:
-            """The use of the parent of a link that is there."""
-
-        def is_routed(self, config: dict[str, Any]) -> bool:
-            """Whether packets go by routes alone, so that there are no next hops."""
-
-        def info_data(self, config: dict[str, Any]) -> bytes:
-            """The attributes of IFLA_INFO_DATA for a new link."""
-
-        def mac(self, request: Request) -> bytes:
-            """The hardware address to give the link; empty for the kernel's choice. CniError."""
-
-        def difference(self, config: dict[str, Any], link: Link) -> str:
-            """In words, how a link differs from what the configuration asks for; empty if it does not."""
-
-    class Ipam(Protocol):
-        """Where addresses come from."""
-
-        def add(self, request: Request, undo: list[Callable[[], None]]) -> Result:
-            """ips, routes and dns for the attachment; appends to undo what takes back all that it did. CniError."""
-
-        def delete(self, request: Request) -> None:
-            """Releases all addresses of the attachment; none is no error."""
-
-        def check(self, request: Request) -> None:
-            """CniError unless the attachment still holds its addresses."""
-
-        def gc(self, request: Request) -> None:
-            """Releases what no valid attachment owns."""
-
-        def status(self, request: Request) -> None:
-            """CniError if an add would fail now."""
-
-        def subnets(self, request: Request) -> list[Cidr]:
-            """What the network's addresses are from, as far as its configuration tells."""
+_LEAST_MTU_OF_IPV6 = 1280
 
 
 class Attachments:
@@ -107,48 +60,75 @@ class Attachments:
 
     def add(self, request: Request) -> Result:
         """Makes the attachment and returns its result, appended to that of the plugins before in the chain."""
-        undo: list[Callable[[], None]] = []
-        self._complete(request)
-        with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
-            try:
-                return whole_or_nothing(undo, lambda: self._add(request, undo, host, sandbox, inside))
-            except Interrupted:
-                # Between two steps there may be more, but not if the attachment was there before.
-                if not inside.link(request.ifname):
-                    self.delete(request)
-                raise
+        network = self._network(request)
+        with Place.host() as host, host.container(request.netns, own=request.own_netns) as container:
+            task = Task(request.attachment, network, self._kind, host, container)
+            return whole_or_nothing(lambda steps: self._add(request, task, steps))
 
-    def _add(
-        self, request: Request, undo: list[Callable[[], None]], host: Rtnl, sandbox: Sandbox, inside: Rtnl
-    ) -> Result:
-        result = request.prev_result or Result()
-        links.refuse_existing(request, inside)
-        parent, running = occupancy.join(request, self._kind, host, sandbox, inside)
-        routed = has_host_routes(self._kind, request.config)
-        undo += [lambda: occupancy.leave(request, routed=routed), lambda: close(running)]
-        mtu = parents.mtu(request.config, parent)
-        addresses = self._take_over(request, result) or self._ipam(request).add(request, undo)
-        self._refuse_or_drop_gateways(request, addresses)
-        if routed:
-            occupancy.add_host_routes(request, parent, self._subnets(request, addresses.ips), host)
-        undo.append(lambda: links.remove(request, self._kind, inside))
-        link = links.create(request, self._kind, parent, mtu, host, sandbox, inside)
-        links.configure(request, link, parent, addresses, sandbox, inside)
+    def _add(self, request: Request, task: Task, steps: Steps) -> Result:
+        left = links.left_over(task)
+        parent, running = shared.join(task, steps)
+        try:
+            if left:  # and by now it is known that no other ADD of the attachment runs
+                links.remove(task.attachment, self._kind, task.container, task.container.inode)
+            return self._attach(request, task, steps, parent)
+        finally:
+            close(running)
+
+    def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
+        network, result = task.network, request.prev_result or Result()
+        parents.refuse_mtu(network, parent)
+        mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
+        link = steps.take(
+            "make the link",
+            lambda: links.create(task, parent, mtu, mac),
+            lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
+        )
+        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        self._refuse_or_drop_gateways(network, addresses)
+        if shared.has_host_routes(self._kind, network):
+            shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
+        _refuse_ipv6_on_too_little(link, addresses)
+        links.configure(task, link, parent, addresses)
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)
         result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
         result.ips += addresses.ips
         result.routes += addresses.routes
-        result.dns = request.config.get("dns") or addresses.dns or result.dns
-        close(running)
+        result.dns = network.dns or addresses.dns or result.dns
+        if not parent.carrier:
+            _say(
+                f"{parent.name} {'has no carrier' if parent.up else 'is down'}: {request.ifname} works when it comes up"
+            )
         return result
 
-    def _complete(self, request: Request) -> None:
-        result = request.prev_result
-        if self._kind.TAKES_OVER and result:
-            from cni_core import chain
+    def _ask(self, request: Request, task: Task, steps: Steps, link: Link, parent: Link) -> Result:
+        ipam = self._ipam(request)
+        if ipam.NEEDS_LINK:
+            links.name(task, link)
+        refused: dict[Address, str] = {}
+        if task.home.is_host and request.ipam.get("type"):
+            from cni_core import hostsown  # not for a link without addresses to pay for
 
-            request.config = chain.with_parent(request, result)
+            refused = hostsown.needed(parent, task.home.rtnl)
+        return ipam.add(request, steps, refused)
+
+    def _network(self, request: Request) -> Network:
+        """The configuration, with what it leaves to the plugins before in the chain."""
+        network = Network(request.config)
+        result = request.prev_result if self._kind.TAKES_OVER else None
+        if result:
+            from cni_core import chain  # not for a call to pay for that is the first of its chain
+
+            chain.take_parent(network, request, result)
+        return network
+
+    def _network_to_leave(self, request: Request) -> Network:
+        """The same, for what takes back, whatever the chain has become meanwhile."""
+        try:
+            return self._network(request)
+        except CniError:
+            return Network(request.config)
 
     def _take_over(self, request: Request, result: Result) -> Result | None:
         """The addresses of the chain where the configuration has no IPAM; None where IPAM is to be asked."""
@@ -158,17 +138,17 @@ class Attachments:
 
         return chain.take_addresses(result)
 
-    def _refuse_or_drop_gateways(self, request: Request, addresses: Result) -> None:
+    def _refuse_or_drop_gateways(self, network: Network, addresses: Result) -> None:
         """Where there is nobody to route, or nobody to be asked for the way, no address has a gateway."""
-        internal = request.config.get("internal")
         default = next((route for route in addresses.routes if route.dst.length == 0), None)
-        if internal and default:
+        if network.internal and default:
             raise CniError(
                 INVALID_CONFIG,
-                f"internal: the network leads nowhere, so it cannot have the default route {default} of ipam.routes",
+                f"the network leads nowhere, so it cannot have the default route {default} of ipam.routes",
                 "Leave the route out, or `internal`.",
+                path=("internal",),
             )
-        if internal or self._kind.is_routed(request.config):
+        if network.internal or self._kind.is_routed(network):
             for ip in addresses.ips:
                 ip.gateway = None
 
@@ -177,92 +157,112 @@ class Attachments:
         return list(dict.fromkeys(self._ipam(request).subnets(request) + [ip.cidr.subnet for ip in ips]))
 
     def delete(self, request: Request) -> None:
-        """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them."""
-        if request.netns:
+        """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them.
+
+        An IPAM that needs the link gives them back first; where it fails, all else goes nevertheless.
+        """
+        network, ipam, failure = self._network_to_leave(request), self._ipam(request), None
+        with Place.host() as host:
+            container = _container_if_there(request, host)
             try:
-                with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside:
-                    links.remove(request, self._kind, inside)
-            except CniError as error:
-                # Else the link went with its namespace, and what is at the path now (a file that was mounted over, a
-                # namespace of the process that has the pid) is not the container's.
-                if error.code not in (UNKNOWN_CONTAINER, INVALID_ENVIRONMENT):
-                    raise
-        occupancy.leave(request, routed=has_host_routes(self._kind, request.config))
-        self._ipam(request).delete(request)
+                if ipam.NEEDS_LINK:
+                    try:
+                        ipam.delete(request)
+                    except CniError as error:
+                        failure = error
+                if container:
+                    recorded = shared.recorded_namespace(request.attachment)
+                    links.remove(request.attachment, self._kind, container, recorded)
+                routed = shared.has_host_routes(self._kind, network)
+                shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+            finally:
+                if container:
+                    container.close()
+        if failure:
+            raise failure
+        if not ipam.NEEDS_LINK:
+            ipam.delete(request)
 
     def check(self, request: Request) -> None:
         """CniError with the first difference between the attachment and prevResult."""
         result = request.prev_result
         if result is None:
-            raise CniError(INVALID_CONFIG, "prevResult: CHECK needs the result of ADD")
-        self._complete(request)
-        with Sandbox(request.netns) as sandbox, sandbox.rtnl() as inside, _parent_rtnl(request, sandbox) as host:
+            raise CniError(INVALID_CONFIG, "CHECK needs the result of ADD", path=("prevResult",))
+        network = self._network(request)
+        with Place.host() as host, host.container(request.netns, own=request.own_netns) as container:
+            task = Task(request.attachment, network, self._kind, host, container)
             try:
-                parent = parents.find(request.config, host)
+                plan = parents.plan(network, task.home.rtnl)
+                parents.refuse_unusable(plan, task.home.rtnl)
             except CniError as error:
-                raise CniError(CHECK_DIFFERS, error.msg, error.details) from None
-            except parents.Absent as absent:
-                raise CniError(CHECK_DIFFERS, str(absent)) from None
-            links.verify(request, self._kind, parent, result, inside)
-            if has_host_routes(self._kind, request.config):
+                raise CniError(CHECK_DIFFERS, error.problem, error.details, path=error.path) from None
+            if not plan.parent:
+                raise CniError(CHECK_DIFFERS, plan.absent)
+            links.verify(task, plan.parent, result)
+            if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
-                hostroutes.verify(self._subnets(request, links.own_ips(request, result)), parent, host)
+                own = self._subnets(request, links.own_ips(task, result))
+                subnets = shared.recorded_subnets(task, plan.parent, own)
+                hostroutes.verify(subnets, plan.parent, hostroutes.main_table(host.rtnl, subnets))
         self._ipam(request).check(request)
 
     def gc(self, request: Request) -> None:
         """Takes back what no valid attachment owns; their links went with their namespaces."""
-        occupancy.keep_valid(request, routed=has_host_routes(self._kind, request.config))
+        network, valid = self._network_to_leave(request), request.valid_attachments
+        with Place.host() as host:
+            shared.leave(
+                lambda records: [found for found in records.of_network(network.name) if found not in valid],
+                network,
+                host,
+                None,
+                routed=shared.has_host_routes(self._kind, network),
+            )
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
         """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
+        network = self._network(request)
         try:
-            if not request.config.get("linkInContainer"):
-                with Rtnl() as host:
-                    try:
-                        parents.mtu(request.config, parents.find(request.config, host))
-                    except parents.Absent:  # an ADD would make it
-                        pass
+            # Behind others of a chain it is told its parent at ADD.
+            of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
+            if not network.link_in_container and not of_the_chain:
+                with Place.host() as host:
+                    plan = parents.plan(network, host.rtnl)
+                    parents.refuse_unusable(plan, host.rtnl)
+                    if plan.parent:  # else an ADD would make it
+                        parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
-            raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+            raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
 
 
-def whole_or_nothing(undo: list[Callable[[], None]], add: Callable[[], Result]) -> Result:
-    """What add returns; where it fails, or a signal ends it (Interrupted), what it has appended to undo is done."""
-    from cni_core import interrupts  # of ADD alone
+def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
+    """CniError where the kernel has no IPv6 on the link, as of an MTU of less than 1280 (RFC 8200, 5)."""
+    if link.mtu < _LEAST_MTU_OF_IPV6 and any(ip.cidr.family == AF_INET6 for ip in addresses.ips):
+        problem = f"{link.mtu} is less than the {_LEAST_MTU_OF_IPV6} that IPv6 needs"
+        raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
 
-    interrupts.catch()
+
+def _say(remark: str) -> None:
+    """On stderr, which runtimes log (SPEC.md, section 4)."""
     try:
-        result = add()
-        interrupts.ignore()
-        return result
-    except BaseException as error:
-        try:
-            interrupts.ignore()
-        except Interrupted:  # of a signal that came first
-            pass
-        take_back(undo, error)
-        raise
+        write(2, f"{remark}\n".encode())
+    except OSError:  # nobody listens
+        pass
 
 
-def has_host_routes(kind: LinkKind, config: dict[str, Any]) -> bool:
-    """Whether the host's own routes lead to the network's subnets: not to those that only a container knows."""
-    elsewhere = config.get("internal") or config.get("linkInContainer")
-    return kind.is_routed(config) and not elsewhere and config.get("hostRoutes", True) is True
+def _container_if_there(request: Request, host: Place) -> Place | None:
+    """The container's namespace, for a DEL; None where there is none.
 
-
-def take_back(undo: list[Callable[[], None]], error: BaseException) -> None:
-    """Undoes what an ADD did, newest first; every step is tried, and what could not be undone the error tells."""
-    for step in reversed(undo):
-        try:
-            step()
-        except Exception as failure:
-            if isinstance(error, CniError):
-                error.details = f"{error.details} Not undone: {failure}.".lstrip()
-
-
-def _parent_rtnl(request: Request, sandbox: Sandbox) -> Rtnl:
-    """A socket in the namespace where the parent is."""
-    return sandbox.rtnl() if request.config.get("linkInContainer") else Rtnl()
+    Then the link went with its namespace, and what is at the path now (a file that was mounted over, a namespace of the
+    process that has the pid) is not the container's.
+    """
+    if not request.netns:
+        return None
+    try:
+        return host.container(request.netns, own=request.own_netns)
+    except CniError as error:
+        if error.code not in (UNKNOWN_CONTAINER, INVALID_ENVIRONMENT):
+            raise
+        return None

@@ -12,31 +12,30 @@ from cni_core.schema.formats import is_interface_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from cni_core.network import Network
     from cni_core.request import Request
 
 
-def with_parent(request: Request, result: Result) -> dict[str, Any]:
-    """The configuration; where it names no parent, with the one interface of prevResult that is not ours.
-
-    Of several, the one on the host. CniError INVALID_CONFIG where that is none or more.
+def take_parent(network: Network, request: Request, result: Result) -> None:
+    """Where the network names no parent: it is the one interface of prevResult that is not ours; of several, the one on
+    the host. CniError INVALID_CONFIG where that is none or more.
     """
-    config = request.config
-    if config.get("master") or config.get("internal"):
-        return config
+    if network.masters or network.internal:
+        return
     others = [item for item in result.interfaces if (item.name, item.sandbox) != (request.ifname, request.netns)]
     if not others:
-        return config
+        return
     found = [item for item in others if not item.sandbox] or others
     if len(found) > 1 or not is_interface_name(found[0].name):
         raise CniError(
             INVALID_CONFIG,
-            "master: none is given, and prevResult has no single interface to take: "
+            "none is given, and prevResult has no single interface to take: "
             + ", ".join(repr(item.name) for item in found),
             'Name the parent in the configuration, as in "master": "eth0".',
+            path=("master",),
         )
-    return config | {"master": found[0].name, "linkInContainer": bool(found[0].sandbox)}
+    network.masters = [found[0].name]
+    network.link_in_container = network.link_in_container or bool(found[0].sandbox)
 
 
 def take_addresses(result: Result) -> Result:

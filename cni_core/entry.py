@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from posix import O_RDONLY, O_WRONLY, _exit, environ as process_environ, fstat, open as open_fd, read, umask, write
 
-from cni_core import second_tier
-from cni_core.config import LATEST, SINCE, SUPPORTED, parse_config, version_of
+from cni_core import __version__, second_tier
+from cni_core.config import LATEST, SINCE, SUPPORTED, TAKE_BACK, parse_config, parse_object, usable, version_of
 from cni_core.errors import (
     INTERNAL,
     INVALID_CONFIG,
@@ -17,7 +17,8 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
-from cni_core.strictjson import MAX_BYTES, dumps
+from cni_core.native import readable
+from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ if TYPE_CHECKING:
     Commands = Callable[[str, list[str]], int]
 
 
+_VERSION_MILLISECONDS = 100
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
-This is the {name} CNI plugin: container runtimes call it, with CNI_COMMAND and other variables in the environment
-and a network configuration on standard input (https://www.cni.dev/docs/spec/).
+This is the {name} CNI plugin, version {release}: container runtimes call it, with CNI_COMMAND and other variables in
+the environment and a network configuration on standard input (https://www.cni.dev/docs/spec/).
 Commands: VERSION, {commands}. Specification versions: {versions}.
 """
 
@@ -97,19 +99,28 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
             CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}"), stdin
         )
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
-        return _failure(CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}"), stdin)
+        message = f"internal error: {type(error).__name__}: {error}"
+        return _failure(CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it."), stdin)
     return 0, b"" if document is None else dumps(document) + b"\n"
+
+
+def _innermost(error: BaseException) -> str:
+    """Where it was raised, as in "cni_core/link.py, line 50"."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno}" if traceback else "nobody knows where"
 
 
 def usage(name: str) -> str:
     """For a person who called the plugin by hand."""
-    return USAGE.format(name=name, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
+    return USAGE.format(name=name, release=__version__, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
 
 
 def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -> dict[str, Any] | None:
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
-        asked = parse_config(stdin).get("cniVersion") if stdin.strip() else None
+        asked = parse_object(stdin).get("cniVersion") if stdin.strip() else None
         version = asked if asked and isinstance(asked, str) else LATEST
         return {"cniVersion": version, "supportedVersions": list(SUPPORTED)}
     if command not in SINCE:
@@ -119,10 +130,13 @@ def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -
     from cni_core.request import Request
 
     plugin = load()
-    config = parse_config(stdin)
-    request = Request(command, environ, config)
+    config = parse_config(stdin, MAX_BYTES if command == "ADD" else MAX_BYTES_WITH_RESULT)
     if not plugin.accepts(config):
-        raise _explained(plugin.schema, config)
+        if command not in TAKE_BACK:
+            Request(command, environ, config)  # what is wrong with the call itself is told first
+            raise _explained(plugin.schema, config)
+        config = usable(config, plugin.accepts)
+    request = Request(command, environ, config, stdin)
     if command == "ADD":
         return plugin.add(request).to_json(request.cni_version)
     if command == "DEL":
@@ -165,7 +179,7 @@ def _failure(error: CniError, stdin: bytes) -> tuple[int, bytes]:
 def _error_version(stdin: bytes) -> str:
     """An error repeats the configuration's cniVersion, if that much of it can be read."""
     try:
-        return version_of(parse_config(stdin))
+        return version_of(parse_config(stdin, MAX_BYTES_WITH_RESULT))
     except Exception:
         return LATEST
 
@@ -177,7 +191,9 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
     except CniError as error:
         return _told(_failure(error, b""))
     try:
+        say = _debugging(stdin)
         answer = call(process_environ, stdin, plugin)
+        say(f"exit status {answer[0]}, answer {answer[1].decode()}")
         status = _told(answer)
         if status != answer[0] and process_environ[b"CNI_COMMAND"] == b"ADD":
             # Nobody learns of the attachment.
@@ -186,6 +202,20 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
         return status
     except ModuleNotFoundError as missing:
         return _told(_failure(second_tier.begin_anew(str(missing), stdin), stdin))
+
+
+def _debugging(stdin: bytes) -> Callable[[str], None]:
+    """What says a line to the file of CNI_DEBUG; to nobody where the variable is not set."""
+    path = process_environ.get(b"CNI_DEBUG")
+    if not path:
+        return lambda _: None
+    from cni_core import debug
+
+    try:
+        return debug.begin(path.decode(), process_environ, stdin)
+    except (OSError, UnicodeDecodeError) as error:
+        _write(2, f"CNI_DEBUG: nothing is written: {error}\n".encode())
+        return lambda _: None
 
 
 def _called_by_hand(name: str, plugin: Callable[[], Plugin], commands: Callable[[], Commands]) -> int:
@@ -205,11 +235,17 @@ def _told(answer: tuple[int, bytes]) -> int:
 
 def _read_all(fd: int) -> bytes:
     """Everything to be read, or a little more than the longest configuration that is accepted. CniError."""
+    command = process_environ.get(b"CNI_COMMAND")
+    limit = MAX_BYTES if command == b"ADD" else MAX_BYTES_WITH_RESULT
+    # A version is told without a configuration, too: of an input that stays open only what comes at once counts.
+    patience = _VERSION_MILLISECONDS if command == b"VERSION" else _STDIN_SECONDS * 1000
     parts: list[bytes] = []
     size = 0
     try:
-        while size <= MAX_BYTES:
-            if not second_tier.readable(fd, _STDIN_SECONDS * 1000):
+        while size <= limit:
+            if not readable(fd, patience):
+                if command == b"VERSION":
+                    break
                 message = f"standard input was neither written to nor closed for {_STDIN_SECONDS} seconds"
                 raise CniError(TRY_AGAIN_LATER, message)
             part = read(fd, 1 << 16)

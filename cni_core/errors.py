@@ -5,6 +5,10 @@ Codes 1 to 99 are the CNI specification's (SPEC.md, "Error"); those from 100 are
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Path = tuple[str | int, ...]
+
 INCOMPATIBLE_VERSION = 1
 UNSUPPORTED_FIELD = 2
 UNKNOWN_CONTAINER = 3
@@ -60,14 +64,21 @@ MEANING = {
 class CniError(Exception):
     """A call's failure, as the runtime is told of it.
 
-    code is one of this module's; msg says what is wrong in the user's words, details what to do about it.
+    code is one of this module's; problem says what is wrong, in plain words; details what to do about it; path where in
+    the configuration it is, as keys and places in lists: ("ipam", "ranges", 0, 1), empty where it is nowhere there.
     """
 
-    def __init__(self, code: int, msg: str, details: str = "") -> None:
-        super().__init__(msg)
+    def __init__(self, code: int, problem: str, details: str = "", *, path: Path = ()) -> None:
+        super().__init__(located(path, problem))
         self.code = code
-        self.msg = msg
+        self.problem = problem
         self.details = details
+        self.path = path
+
+    @property
+    def msg(self) -> str:
+        """The problem, led by its path: the specification's msg."""
+        return located(self.path, self.problem)
 
     def to_json(self, cni_version: str) -> dict[str, object]:
         """The error object of the CNI specification ("Error")."""
@@ -75,6 +86,12 @@ class CniError(Exception):
         if self.details:
             document["details"] = self.details
         return document
+
+
+def located(path: Path, problem: str) -> str:
+    """A problem led by where it is, as in "ipam.ranges[0][1].subnet: …"."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return f"{place}: {problem}" if place else problem
 
 
 class Interrupted(BaseException):

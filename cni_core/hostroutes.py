@@ -9,12 +9,14 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 
 from cni_core.errors import CHECK_DIFFERS, ROUTE_CONFLICT, CniError
-from cni_core.rtnl.messages import RT_TABLE_MAIN, RTN_UNICAST, Route, new_route
+from cni_core.rtnl.messages import RT_TABLE_MAIN, RTN_UNICAST, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cni_core.address import Cidr
-    from cni_core.rtnl.messages import Link, Message
+    from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
 
 PROTOCOL = 193  # linux/rtnetlink.h, RTPROT_*: what is above RTPROT_STATIC is not the kernel's; others end at 192
@@ -23,36 +25,60 @@ PROTOCOL = 193  # linux/rtnetlink.h, RTPROT_*: what is above RTPROT_STATIC is no
 _LONGEST_DEFAULT = 1
 
 
-def ours(rtnl: Rtnl) -> list[Route]:
-    """Those that missing makes: of somebody else's with this number, none is so."""
+def main_table(rtnl: Rtnl, subnets: Iterable[Cidr] | None = None) -> list[Route]:
+    """The routes of the main table, of the subnets' families; by default of both."""
+    families = (AF_INET, AF_INET6) if subnets is None else {subnet.family for subnet in subnets}
+    return [route for family in families for route in rtnl.routes(family) if route.table == RT_TABLE_MAIN]
+
+
+def ours(routes: list[Route]) -> list[Route]:
+    """Those that we made: of somebody else's with our number, none is so."""
     return [
         route
-        for route in _routes((AF_INET, AF_INET6), rtnl)
+        for route in routes
         if route.protocol == PROTOCOL and route.type == RTN_UNICAST and len(route.links) == 1 and route.gateway is None
     ]
 
 
-def missing(subnets: list[Cidr], parent: Link, rtnl: Rtnl) -> list[Message]:
-    """What makes the routes that are not there.
-
-    CniError ROUTE_CONFLICT where a subnet is the parent's own, or where the host sends it, or a part of it, elsewhere.
-    """
-    _refuse_overlaps(subnets, parent, rtnl)
-    routes = _routes({subnet.family for subnet in subnets}, rtnl)
-    for subnet in subnets:
-        elsewhere = _elsewhere(subnet, parent, routes)
-        if elsewhere:
-            raise _conflict(subnet, f"the host has the route {_text(elsewhere, rtnl)}")
+def missing(subnets: list[Cidr], parent: Link, routes: list[Route]) -> list[Route]:
+    """Those that would have to be made."""
     return [
-        new_route(Route(subnet, None, [parent.index], protocol=PROTOCOL), beside=False)
+        Route(subnet, None, [parent.index], protocol=PROTOCOL)
         for subnet in subnets
         if not _is_there(subnet, parent, routes)
     ]
 
 
-def verify(subnets: list[Cidr], parent: Link, rtnl: Rtnl) -> None:
+def conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> dict[Cidr, str]:
+    """The subnets to which no host route may be made, each with the reason: one that is the parent's own, or that the
+    host sends, or a part of it, elsewhere.
+    """
+    addresses = rtnl.addresses(parent.index)
+    found = {}
+    for subnet in subnets:
+        own = next((address.cidr for address in addresses if address.cidr.overlaps(subnet)), None)
+        elsewhere = _elsewhere(subnet, parent, routes)
+        if own:
+            found[subnet] = f"{parent.name} itself has the address {own}"
+        elif elsewhere:
+            found[subnet] = f"the host has the route {_text(elsewhere, rtnl)}"
+    return found
+
+
+def refuse_conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> None:
+    """CniError ROUTE_CONFLICT for the first of them."""
+    for subnet, why in conflicts(subnets, parent, routes, rtnl).items():
+        raise CniError(
+            ROUTE_CONFLICT,
+            f"{subnet} cannot be a subnet behind the parent: {why}",
+            "With `hostRoutes` each subnet gets a route of its own on the host. Choose another subnet, remove what is "
+            "in the way, or leave `hostRoutes` out and see to the routes yourself.",
+            path=("ipam",),
+        )
+
+
+def verify(subnets: list[Cidr], parent: Link, routes: list[Route]) -> None:
     """CHECK: raises CHECK_DIFFERS for the first subnet that the host does not send to the parent."""
-    routes = _routes({subnet.family for subnet in subnets}, rtnl)
     for subnet in subnets:
         if not _is_there(subnet, parent, routes):
             raise CniError(
@@ -60,18 +86,6 @@ def verify(subnets: list[Cidr], parent: Link, rtnl: Rtnl) -> None:
                 f"the host lacks the route {subnet} dev {parent.name}",
                 f"Put it back: ip route add {subnet} dev {parent.name} proto {PROTOCOL}. The next ADD does so too.",
             )
-
-
-def _routes(families: set[int] | tuple[int, ...], rtnl: Rtnl) -> list[Route]:
-    return [route for family in families for route in rtnl.routes(family) if route.table == RT_TABLE_MAIN]
-
-
-def _refuse_overlaps(subnets: list[Cidr], parent: Link, rtnl: Rtnl) -> None:
-    addresses = rtnl.addresses(parent.index)
-    for subnet in subnets:
-        for address in addresses:
-            if address.cidr.overlaps(subnet):
-                raise _conflict(subnet, f"{parent.name} itself has the address {address.cidr}")
 
 
 def _elsewhere(subnet: Cidr, parent: Link, routes: list[Route]) -> Route | None:
@@ -99,12 +113,3 @@ def _leads_to(route: Route, parent: Link) -> bool:
 def _text(route: Route, rtnl: Rtnl) -> str:
     link = rtnl.link(index=route.links[0]) if route.links else None
     return f"{route} dev {link.name}" if link else str(route)
-
-
-def _conflict(subnet: Cidr, why: str) -> CniError:
-    return CniError(
-        ROUTE_CONFLICT,
-        f"ipam: {subnet} cannot be a subnet behind the parent: {why}",
-        "In L3 each subnet gets a route of its own on the host. Choose another subnet, remove what is in the way, or "
-        "set `hostRoutes` to false and see to the routes yourself.",
-    )

@@ -9,137 +9,181 @@ link's alias: by that a DEL whose namespace is another container's by now, as a 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV
 
 from cni_core import sysctl
-from cni_core.address import format_mac
+from cni_core.address import Address, Cidr, format_mac
 from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
-from cni_core.netns import Entered
-from cni_core.parent import is_short_name, short_name
-from cni_core.rtnl.messages import RTM_NEWADDR, Route, del_link, mark_and_raise, new_address, new_link, new_route
+from cni_core.names import Attachment, is_link_name
+from cni_core.parent import carrier_of
+from cni_core.rtnl.messages import (
+    RT_TABLE_MAIN,
+    RTM_NEWADDR,
+    USER_METRIC,
+    Route,
+    announce,
+    del_link,
+    mark,
+    mark_and_raise,
+    new_address,
+    new_link,
+    new_route,
+    raise_link,
+)
 from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.address import Address
-    from cni_core.attach import LinkKind
-    from cni_core.netns import Sandbox
-    from cni_core.request import Request
+    from cni_core.contracts import LinkKind
+    from cni_core.netns import Place
     from cni_core.result import IP, Result, RouteSpec
-    from cni_core.rtnl.messages import Link
+    from cni_core.rtnl.messages import Link, Message
     from cni_core.rtnl.socket import Rtnl
+    from cni_core.task import Task
 
 
-_TEMPORARY = "cni"
+KINDS = ("macvlan", "ipvlan")
+
+_LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
 
 
-def temporary_name(request: Request) -> str:
-    """The same for every call about the same attachment."""
-    return short_name(_TEMPORARY, f"{request.container_id}/{request.ifname}")
+def left_over(task: Task) -> Link | None:
+    """What an ADD that was killed while it asked for addresses left under the interface's name: down, with our alias.
 
-
-def refuse_existing(request: Request, inside: Rtnl) -> None:
-    existing = inside.link(request.ifname)
-    if existing:
+    CniError INTERFACE_EXISTS where something else has the name.
+    """
+    existing = task.container.rtnl.link(task.attachment.ifname)
+    if existing and not (
+        existing.kind == task.kind.NAME and existing.alias == task.attachment.link_name and not existing.up
+    ):
         raise CniError(
             INTERFACE_EXISTS,
-            f"CNI_IFNAME: the container already has an interface {request.ifname} ({existing.kind or 'physical'})",
+            f"CNI_IFNAME: the container already has an interface {existing.name} ({existing.kind or 'physical'})",
             "DEL the attachment that made it first, or choose another name.",
         )
+    return existing
 
 
-def create(
-    request: Request, kind: LinkKind, parent: Link, mtu: int, host: Rtnl, sandbox: Sandbox, inside: Rtnl
-) -> Link:
-    """The new link, down and under its temporary name; host is the socket of the parent's namespace."""
-    name = temporary_name(request)
+def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
+    """The new link, down and under its temporary name. mac: empty for the kernel's choice."""
+    name, kind, inside = task.attachment.link_name, task.kind, task.container.rtnl
     message = new_link(
         name,
         kind.NAME,
-        kind.info_data(request.config),
+        kind.info_data(task.network),
         parent=parent.index,
-        netns=sandbox.fd,
+        netns=task.container.fd,
         mtu=mtu,
-        mac=kind.mac(request),
+        mac=mac,
     )
     try:
         try:
-            host.execute(message)
+            task.home.rtnl.execute(message)
         except KernelError as error:
             left = inside.link(name) if error.errno == EEXIST else None
             if not left:
                 raise
             inside.execute(del_link(left.index))  # a killed ADD's
-            host.execute(message)
+            task.home.rtnl.execute(message)
     except KernelError as error:
         if error.errno in (EBUSY, EINVAL):
             raise CniError(
                 PARENT_UNUSABLE,
-                f"master: {parent.name} is taken by somebody else's link of another kind: "
-                f"{kind.use(request.config)} cannot share it",
+                f"{parent.name} is taken by somebody else's link of another kind: "
+                f"{kind.use(task.network)} cannot share it",
                 "A parent carries macvlan, ipvlan or a bridge, never two of them, and passthru shares with nobody.",
+                path=("master",),
             ) from None
         raise
     link = inside.link(name)
     if not link:
-        raise CniError(CHECK_DIFFERS, f"the new link {name} vanished from {sandbox.path}")
+        raise CniError(CHECK_DIFFERS, f"the new link {name} vanished from {task.container.path}")
     return link
 
 
-def configure(request: Request, link: Link, parent: Link, result: Result, sandbox: Sandbox, inside: Rtnl) -> None:
+def name(task: Task, link: Link) -> None:
+    """Gives the link its final name, and leaves it down: for an IPAM that looks for it, and may bring it up."""
+    task.container.rtnl.execute(mark(link.index, task.attachment.ifname, task.attachment.link_name))
+    link.name = task.attachment.ifname
+
+
+def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
     """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work."""
-    temporary, ifname = link.name, request.ifname
+    attachment, inside = task.attachment, task.container.rtnl
     cidrs = [ip.cidr for ip in result.ips]
     ipv4, ipv6 = ([cidr for cidr in cidrs if cidr.family == family] for family in (AF_INET, AF_INET6))
     # The kernel announces the IPv4 addresses that a link has when it comes up, the IPv6 ones at the end of detection.
     messages = [new_address(link.index, cidr) for cidr in ipv4]
-    messages.append(mark_and_raise(link.index, ifname, temporary))
+    messages.append(_raised(task, link))
     if ipv6:
         from cni_core import dad  # for IPv6 alone to pay for
 
-        timers = dad.Timers(request.config.get("dad", dad.FAST))
+        timers = dad.Timers(task.network.dad or dad.FAST)
         messages += [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in ipv6]
-    messages += [new_route(route) for route in routes(result.routes, result.ips, link.index)]
-    with Entered(sandbox):
+    messages += [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
+    with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
-        sysctl.write("1", "net", "ipv4", "conf", temporary, "arp_notify")
+        sysctl.try_to_write("1", "net", "ipv4", "conf", link.name, "arp_notify")
         if ipv6:
-            for name in ("lo", temporary):
+            for name in ("lo", link.name):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
-            sysctl.write("1", "net", "ipv6", "conf", temporary, "ndisc_notify")
-            sysctl.write("1", "net", "ipv6", "conf", temporary, "keep_addr_on_down")
-            timers.prepare(temporary)
+            sysctl.try_to_write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
+            sysctl.write("1", "net", "ipv6", "conf", link.name, "keep_addr_on_down")
+            timers.prepare(link.name)
         try:
             inside.execute(*messages)
         except KernelError as error:
-            if error.refused == RTM_NEWADDR and error.errno == EADDRINUSE:
-                raise CniError(
-                    DUPLICATE_ADDRESS,
-                    f"{error.msg}: another container on {parent.name} has it",
-                    "Give the networks of one parent ranges of their own, or leave that container.",
-                ) from None
-            if error.errno in (EADDRINUSE, EBUSY):
-                raise CniError(
-                    PARENT_UNUSABLE,
-                    f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
-                    "Give the container another one, or none.",
-                ) from None
-            raise
+            raise _in_use(error, link, parent) from None
         if ipv6:
             # Without a carrier detection waits for the cable, and so do the addresses: nothing to wait for here.
             if parent.carrier:
                 dad.settle(inside, link.index)
-            timers.restore(ifname)
+            timers.restore(attachment.ifname)
+
+
+def _raised(task: Task, link: Link) -> Message:
+    """What names the link and brings it up; of one that an IPAM brought up already, what announces its addresses."""
+    attachment = task.attachment
+    if link.name != attachment.ifname:
+        return mark_and_raise(link.index, attachment.ifname, attachment.link_name)
+    now = task.container.rtnl.link(index=link.index)
+    return announce(link) if now and now.up and task.kind.HAS_OWN_MAC else raise_link(link.index)
+
+
+def _in_use(error: KernelError, link: Link, parent: Link) -> CniError:
+    """In plain words, where the kernel refused what somebody else has."""
+    if error.refused == RTM_NEWADDR and error.errno == EADDRINUSE:
+        return CniError(
+            DUPLICATE_ADDRESS,
+            f"{error.msg}: another container on {parent.name} has it",
+            "Give the networks of one parent ranges of their own, or leave that container.",
+        )
+    if error.errno in (EADDRINUSE, EBUSY):
+        return CniError(
+            PARENT_UNUSABLE,
+            f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
+            "Give the container another one, or none.",
+        )
+    return error
 
 
 def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
-    """A route without a next hop goes by the first gateway of its family; without that, to the link itself."""
+    """A route without a next hop goes by the first gateway of its family; without that, to the link itself.
+
+    A gateway outside of every subnet, as hosting companies have, is on the link: a route of its own leads there first.
+    """
     gateways: dict[int, Address] = {}
     for ip in ips:
         if ip.gateway:
             gateways.setdefault(ip.gateway.family, ip.gateway)
-    return [
+    used = {spec.dst.family for spec in specs if not spec.gw}
+    apart = [
+        gateway
+        for family, gateway in gateways.items()
+        if family in used and gateway not in _LINK_LOCAL and not any(gateway in ip.cidr for ip in ips)
+    ]
+    return [Route(Cidr(gateway, gateway.bits), None, [index]) for gateway in apart] + [
         Route(
             spec.dst,
             spec.gw or gateways.get(spec.dst.family),
@@ -154,58 +198,93 @@ def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
     ]
 
 
-def remove(request: Request, kind: LinkKind, inside: Rtnl) -> None:
-    """Removes the attachment's link if it is there; one of that name but another kind, or another attachment's, is not
-    ours.
+def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
+    """The IPv6 routes that ask for no metric get one by which they count before what the container has to the same
+    destination, as IPv4 routes do without (new_route): the network that came last carries.
+
+    A default route without a metric also counts before those of routers' advertisements, which have 1024 whatever their
+    preference (IP6_RT_PRIO_USER, net/ipv6/route.c). Those of one destination here share the packets, as with Go's.
     """
-    temporary = temporary_name(request)
-    for name in (request.ifname, temporary):
+    unranked = [route for route in routes if route.dst.family == AF_INET6 and not route.priority]
+    if not unranked:
+        return routes
+    there: dict[tuple[Cidr, int], int] = {}
+    for route in inside.routes(AF_INET6):
+        key = (route.dst, route.table or RT_TABLE_MAIN)
+        there[key] = min(there.get(key, route.priority), route.priority)
+    for route in unranked:
+        best = there.get((route.dst, route.table or RT_TABLE_MAIN))
+        if best is not None or route.dst.length == 0:
+            route.priority = max(min(best or USER_METRIC, USER_METRIC) - 1, 1)
+    return routes
+
+
+def remove(attachment: Attachment, kind: LinkKind, container: Place, recorded: int) -> None:
+    """Removes the attachment's link, if it is there under its own or its temporary name. Another kind is not ours.
+
+    recorded: the inode of the namespace that it was made in, by our records; 0 where they do not tell. Another
+    namespace is another container's, as at the path of a pid that died. Without a record the alias must do, which the
+    container's root can change: one of our form that is not the attachment's is another's.
+    """
+    if recorded not in (0, container.inode):
+        return
+    inside = container.rtnl
+    # Under the temporary name there may also be what uppers asked by.
+    for name, kinds in ((attachment.ifname, (kind.NAME,)), (attachment.link_name, KINDS)):
         link = inside.link(name)
-        if link and (name == temporary or (link.kind == kind.NAME and not _is_anothers(link, temporary))):
-            inside.execute(del_link(link.index))
+        if link and link.kind in kinds and (recorded or not _is_anothers(link, attachment)):
+            try:
+                inside.execute(del_link(link.index))
+            except KernelError as error:
+                if error.errno != ENODEV:  # else another DEL was faster
+                    raise
 
 
-def _is_anothers(link: Link, temporary: str) -> bool:
-    """By its alias; one without, Go's plugins made, or an earlier version of ours."""
-    return link.alias != temporary and is_short_name(_TEMPORARY, link.alias)
+def _is_anothers(link: Link, attachment: Attachment) -> bool:
+    """By its alias; one without, Go's plugins made."""
+    return link.alias != attachment.link_name and is_link_name(link.alias)
 
 
-def verify(request: Request, kind: LinkKind, parent: Link, result: Result, inside: Rtnl) -> None:
+def verify(task: Task, parent: Link, result: Result) -> None:
     """CHECK: raises CHECK_DIFFERS with the first difference between the kernel and the result of ADD."""
-    ifname = request.ifname
-    interface = result.interfaces[_own_interface(request, result)]
+    ifname, kind, inside = task.attachment.ifname, task.kind, task.container.rtnl
+    interface = result.interfaces[_own_interface(task, result)]
     link = inside.link(ifname)
     if not link:
         raise _differs(f"the container has no interface {ifname}")
     if link.kind != kind.NAME:
         raise _differs(f"{ifname} is {link.kind or 'a physical link'}, not {kind.NAME}")
-    difference = kind.difference(request.config, link)
+    difference = kind.difference(task.network, link)
     if difference:
         raise _differs(f"{ifname}: {difference}")
-    if link.parent != parent.index or (link.parent_nsid is None) != bool(request.config.get("linkInContainer")):
+    if (
+        link.parent not in (parent.index, carrier_of(parent, kind, task.home.rtnl).index)
+        or (link.parent_nsid is None) != task.network.link_in_container
+    ):
         raise _differs(f"{ifname} is not on {parent.name}")
     if interface.mac and interface.mac.lower() != format_mac(link.mac):
         raise _differs(f"{ifname} has the hardware address {format_mac(link.mac)}, not {interface.mac}")
     if not link.up:
         raise _differs(f"{ifname} is down")
-    _verify_addresses(ifname, link, own_ips(request, result), inside)
+    _verify_addresses(ifname, link, own_ips(task, result), inside)
     _verify_routes(result, inside)
 
 
-def own_ips(request: Request, result: Result) -> list[IP]:
+def own_ips(task: Task, result: Result) -> list[IP]:
     """The addresses that a result gives to the attachment's interface, or to none in particular. CHECK_DIFFERS."""
-    own = _own_interface(request, result)
+    own = _own_interface(task, result)
     for ip in result.ips:
         if ip.interface is not None and ip.interface >= len(result.interfaces):
             raise _differs(f"prevResult gives {ip.cidr} to interface {ip.interface}, which it does not have")
     return [ip for ip in result.ips if ip.interface in (None, own)]
 
 
-def _own_interface(request: Request, result: Result) -> int:
+def _own_interface(task: Task, result: Result) -> int:
+    ifname, path = task.attachment.ifname, task.container.path
     for i, interface in enumerate(result.interfaces):
-        if interface.name == request.ifname and interface.sandbox == request.netns:
+        if interface.name == ifname and interface.sandbox == path:
             return i
-    raise _differs(f"prevResult has no interface {request.ifname} in {request.netns}")
+    raise _differs(f"prevResult has no interface {ifname} in {path}")
 
 
 def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:

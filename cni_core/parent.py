@@ -1,83 +1,159 @@
 """Which link carries the container's: one that the configuration names, a VLAN of it, the default route's, or a dummy.
 
-VLANs and dummies that are not there are made, marked as ours by an alias, and removed when nothing is on them.
+plan() looks at what is there and tells what would have to be made; make() alone writes. The VLANs and dummies that it
+makes are marked as ours by an alias, and go when nothing is on them (cni_core.shared).
 """
 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 
+from cni_core import sysctl
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
+from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
+    ARPHRD_ETHER,
     IFLA_VLAN_ID,
     RT_TABLE_MAIN,
     RTN_UNICAST,
     del_link,
+    mark,
     mark_and_raise,
     new_parent,
     u16,
 )
-from cni_core.schema.formats import split_vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from cni_core.contracts import LinkKind
+    from cni_core.netns import Place
+    from cni_core.network import Network
     from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
 
+# Of a link that we make, before it comes up: else the host has, by a router's advertisement on that VLAN, an address
+# and a default route there, and answers (Documentation/networking/ip-sysctl.rst).
+_NO_PART = (("accept_ra", "0"), ("addr_gen_mode", "1"))  # the latter: no link-local address
 ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else's
 
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
-_LONGEST_NAME = 15
 _OWN_NAMES = "cnp"
-_HEX = frozenset("0123456789abcdef")
+_LEAST_MTU = 68  # ETH_MIN_MTU, linux/if_ether.h: IPv4 can do with it (RFC 791)
 
 
-class Absent(Exception):
-    """The parent is one that ADD would make: a VLAN, of the link below, or a dummy. The text says which."""
+class Missing:
+    """A link that would have to be made: its name, and its VLAN id (of the link below), 0 for a dummy."""
 
-    def __init__(self, what: str, below: Link | None = None) -> None:
-        super().__init__(f"{what} does not exist")
-        self.below = below
+    __slots__ = ("name", "vlan")
+
+    def __init__(self, name: str, vlan: int = 0) -> None:
+        self.name = name
+        self.vlan = vlan
 
 
-def find(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
-    """The parent, fit for use, in the namespace of the socket; with create, made if it is one that we make.
-
-    CniError: INVALID_CONFIG where there is no such link, PARENT_UNUSABLE where it can carry none. Absent.
+class Plan:
+    """there: the links that there are, each of which the next is a VLAN of, if the name of the parent tells as much;
+    missing: what would have to be made on the last of them, in that order.
     """
-    parent = look_up(config, rtnl, create=create)
-    _refuse_unusable(parent, rtnl)
-    return parent
+
+    __slots__ = ("missing", "there")
+
+    def __init__(self, there: list[Link], missing: list[Missing]) -> None:
+        self.there = there
+        self.missing = missing
+
+    @property
+    def parent(self) -> Link | None:
+        """The parent, if it is there."""
+        return None if self.missing else self.there[-1]
+
+    @property
+    def lower(self) -> Link | None:
+        """The last link that is there: the parent, or what it would be made on; None for a dummy."""
+        return self.there[-1] if self.there else None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether one of ours is not marked or not up: a killed ADD left it so, or what it is on was down."""
+        return any(_is_unfinished(link) for link in self.there)
+
+    @property
+    def absent(self) -> str:
+        """In words, that the parent is not there yet."""
+        if not self.there:
+            return f"the parent {self.missing[0].name} of an internal network does not exist"
+        return f"VLAN {self.missing[0].vlan} of {self.there[-1].name} does not exist"
 
 
-def look_up(config: dict[str, Any], rtnl: Rtnl, *, create: bool = False) -> Link:
-    """The same, whether it is fit for use or not."""
-    if config.get("internal"):
-        if config.get("master") or config.get("vlan"):
+def plan(network: Network, rtnl: Rtnl) -> Plan:
+    """The network's parent, in the namespace of the socket. CniError INVALID_CONFIG where there can be none."""
+    if network.internal:
+        if network.masters or network.vlan:
             raise CniError(
                 INVALID_CONFIG,
-                "internal: the network has a parent of its own, so `master` and `vlan` have no place beside it",
+                "the network has a parent of its own, so `master` and `vlan` have no place beside it",
                 "Leave them out, or leave `internal` out for a network on the parent.",
+                path=("internal",),
             )
-        return _internal(config, rtnl, create)
-    parent = _named(config["master"], rtnl, create) if config.get("master") else _default_route(rtnl)
-    if config.get("vlan"):
-        return _vlan(parent, config["vlan"], rtnl, create)
-    return parent
+        name = _own_name(f"internal {network.name}")
+        link = rtnl.link(name)
+        return Plan([link], []) if link else Plan([], [Missing(name)])
+    found = _named(network.masters, rtnl) if network.masters else Plan([_default_route(rtnl)], [])
+    parent = found.parent
+    if not network.vlan or (parent and parent.kind == "vlan" and parent.number(IFLA_VLAN_ID) == network.vlan):
+        return found  # also where people say it twice: VLAN 100 of eth0.100
+    return _with_vlan(found, network.vlan, rtnl)
 
 
-def is_made(config: dict[str, Any]) -> bool:
-    """Whether the parent may be one that we make."""
-    master = config.get("master") or []
-    names = [master] if isinstance(master, str) else master
-    return bool(config.get("internal") or config.get("vlan") or any(split_vlan(name) for name in names))
+def refuse_unusable(plan: Plan, rtnl: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where the parent can carry nothing. One that is down will, when it comes up."""
+    lower = plan.lower
+    if not lower:
+        return
+    if lower.type != ARPHRD_ETHER and not lower.loopback:
+        kind = lower.kind or f"a link of type {lower.type}"
+        raise _unusable(
+            f"{lower.name} is no Ethernet ({kind}), so it carries no macvlan, ipvlan or VLAN",
+            "Name a link that is: `ip link` shows link/ether beside it.",
+        )
+    if plan.missing:
+        return
+    if lower.loopback:
+        raise _unusable(
+            f"{lower.name} is a loopback link, which carries no frames",
+            "Name a link of the network; for containers that reach each other alone: `internal`.",
+        )
+    owner = rtnl.link(index=lower.master) if lower.master else None
+    if owner and owner.kind in _PORT_OWNERS:
+        raise _unusable(
+            f"{lower.name} is a port of the {owner.kind} {owner.name}, which takes all its frames",
+            f"Use {owner.name} itself as the parent, or another link.",
+        )
 
 
-def is_ours(link: Link) -> bool:
-    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
+def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
+    """The link on which the kernel puts a new one: that of a parent which is of the kind itself is the parent's own
+    parent (macvlan_common_newlink, drivers/net/macvlan.c; ipvlan_link_new, drivers/net/ipvlan).
+    """
+    if parent.kind not in kind.LIES_FLAT_ON or not parent.parent or parent.parent_nsid is not None:
+        return parent
+    return rtnl.link(index=parent.parent) or parent
+
+
+def make(plan: Plan, home: Place) -> Link:
+    """The parent, in the place where it belongs, made if it is not there, and brought up with what it is on of ours.
+
+    What is on a link that is down cannot be (ENETDOWN): it comes up with that, as VLANs do (vlan_device_event,
+    net/8021q/vlan.c), and a link that is somebody else's is theirs to bring up.
+    """
+    below: Link | None = None
+    for link in plan.there:
+        below = _raised(link, below, home)
+    for missing in plan.missing:
+        below = _made(missing, below, home)
+    assert below
+    return below
 
 
 def remove(index: int, rtnl: Rtnl) -> int:
@@ -89,68 +165,94 @@ def remove(index: int, rtnl: Rtnl) -> int:
     return link.parent
 
 
-def mtu(config: dict[str, Any], parent: Link) -> int:
-    """The MTU for the container's link: the configuration's, which may not exceed the parent's, or the parent's."""
-    asked: int = config.get("mtu", 0)
-    if asked > parent.mtu:
+def is_ours(link: Link) -> bool:
+    return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
+
+
+def _is_unfinished(link: Link) -> bool:
+    return is_ours(link) and not (link.up and link.alias)
+
+
+def mtu(network: Network, parent: Link) -> int:
+    """The MTU for the container's link: the configuration's, or the parent's."""
+    return network.mtu or parent.mtu
+
+
+def refuse_mtu(network: Network, parent: Link) -> None:
+    """CniError where the configuration's is more than the parent's, or less than any link can have."""
+    if 0 < network.mtu < _LEAST_MTU:
+        problem = f"{network.mtu} is less than the {_LEAST_MTU} that a link must have"
+        raise CniError(INVALID_CONFIG, problem, "Leave `mtu` out for the parent's.", path=("mtu",))
+    if network.mtu > parent.mtu:
         raise CniError(
             INVALID_CONFIG,
-            f"mtu: {asked} is more than the {parent.mtu} of {parent.name}",
-            f"Leave `mtu` out for the parent's, or raise that: ip link set {parent.name} mtu {asked}",
+            f"{network.mtu} is more than the {parent.mtu} of {parent.name}",
+            f"Leave `mtu` out for the parent's, or raise that: ip link set {parent.name} mtu {network.mtu}",
+            path=("mtu",),
         )
-    return asked or parent.mtu
 
 
-def short_name(prefix: str, text: str) -> str:
-    """A name of at most 15 bytes for what has a longer one, always the same (FNV-1a); the prefix has three."""
-    digest = 0xCBF29CE484222325
-    for byte in text.encode():
-        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{prefix}{digest >> 16:012x}"
+# What is there
 
 
-def is_short_name(prefix: str, text: str) -> bool:
-    return len(text) == _LONGEST_NAME and text.startswith(prefix) and _HEX.issuperset(text[len(prefix) :])
-
-
-def _named(master: str | list[str], rtnl: Rtnl, create: bool) -> Link:
-    names = [master] if isinstance(master, str) else master
+def _named(names: list[str], rtnl: Rtnl) -> Plan:
     for name in names:
         link = _existing(name, rtnl)
         if link:
-            return _raised(link, rtnl) if create else link
+            return Plan([link], [])
     for name in names:
         vlan = split_vlan(name)
         if vlan:
+            _refuse_label(name, rtnl)
             try:
-                below = _named(vlan[0], rtnl, create)
+                below = _named([vlan[0]], rtnl)
             except CniError as error:
                 if error.code != INVALID_CONFIG:
                     raise
                 continue
-            return _vlan(below, vlan[1], rtnl, create)
-    missing = f"there is no link named {names[0]}" if len(names) == 1 else f"there is no link of {', '.join(names)}"
-    raise CniError(INVALID_CONFIG, f"master: {missing}", "`ip link` lists the links of this host.")
+            return _with_vlan(below, vlan[1], rtnl)
+    raise CniError(INVALID_CONFIG, _nobody(names), "`ip link` lists the links of this host.", path=("master",))
+
+
+def _nobody(names: list[str]) -> str:
+    """In words, that there is none of the links."""
+    if len(names) > 1:
+        return f"there is no link of {', '.join(names)}"
+    vlan = split_vlan(names[0])
+    below = f", nor one named {vlan[0]} to make VLAN {vlan[1]} on" if vlan else ""
+    before, dot, number = names[0].rpartition(".")
+    if not vlan and before and dot and number.isdecimal():
+        below = f", and {number} is no VLAN's id: these are 1 to 4094"
+    return f"there is no link named {names[0]}{below}"
+
+
+def _refuse_label(name: str, rtnl: Rtnl) -> None:
+    """CniError where eth0:1 is no VLAN that somebody means, but how ifconfig calls an address of eth0."""
+    if ":" in name and any(address.label == name for address in rtnl.addresses()):
+        link = name.partition(":")[0]
+        raise CniError(
+            INVALID_CONFIG,
+            f"{name} is the label of an address, not a link",
+            f"Name the link, {link}; or, if VLAN {name.rpartition(':')[2]} is meant, {name.replace(':', '.')}.",
+            path=("master",),
+        )
 
 
 def _existing(name: str, rtnl: Rtnl) -> Link | None:
-    return rtnl.link(name) if len(name.encode()) <= _LONGEST_NAME and ":" not in name else None
+    """By any of its names."""
+    return rtnl.link_by_any_name(name) if len(name.encode()) <= LONGEST_ALTERNATIVE and ":" not in name else None
 
 
-def _vlan(below: Link, number: int, rtnl: Rtnl, create: bool) -> Link:
-    """The VLAN of a link by its number, whatever its name; the usual one is looked at first."""
-    name = f"{below.name}.{number}"
-    link = rtnl.link(name) if len(name.encode()) <= _LONGEST_NAME else None
-    if not (link and _is_vlan(link, below, number)):
-        link = next((link for link in rtnl.links() if _is_vlan(link, below, number)), None)
-    if link:
-        return _raised(link, rtnl) if create else link
-    if create or not is_ours(below):  # one of ours an ADD brings up
-        _refuse_down(below)
-    if not create:
-        raise Absent(f"VLAN {number} of {below.name}", below)
-    rtnl.execute(new_parent(_own_name(name), "vlan", u16(IFLA_VLAN_ID, number), below=below.index))
-    return _marked(_own_name(name), name, rtnl)
+def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
+    """The VLAN of a parent by its number, whatever its name; the usual one is looked at first."""
+    name = f"{below.missing[-1].name if below.missing else below.there[-1].name}.{number}"
+    parent = below.parent
+    if not parent:
+        return Plan(below.there, [*below.missing, Missing(name, number)])
+    link = rtnl.link(name) if len(name.encode()) <= LONGEST_NAME else None
+    if not (link and _is_vlan(link, parent, number)):
+        link = next((link for link in rtnl.links() if _is_vlan(link, parent, number)), None)
+    return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
 
 
 def _is_vlan(link: Link, below: Link, number: int) -> bool:
@@ -160,43 +262,6 @@ def _is_vlan(link: Link, below: Link, number: int) -> bool:
         and link.parent_nsid is None
         and link.number(IFLA_VLAN_ID) == number
     )
-
-
-def _internal(config: dict[str, Any], rtnl: Rtnl, create: bool) -> Link:
-    name = _own_name(f"internal {config['name']}")
-    link = rtnl.link(name)
-    if link:
-        return _raised(link, rtnl) if create else link
-    if not create:
-        raise Absent(f"the parent {name} of the internal network {config['name']}")
-    rtnl.execute(new_parent(name, "dummy", b"", below=0))
-    return _marked(name, name, rtnl)
-
-
-def _own_name(text: str) -> str:
-    """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
-    return short_name(_OWN_NAMES, text)
-
-
-def _marked(made: str, name: str, rtnl: Rtnl) -> Link:
-    """The new link, marked as ours, up, and under its name if it is free and short enough, else the one it has."""
-    link = rtnl.link(made)
-    if not link:
-        raise CniError(PARENT_UNUSABLE, f"master: the new link {made} vanished")
-    free = len(name.encode()) <= _LONGEST_NAME and not rtnl.link(name)
-    rtnl.execute(mark_and_raise(link.index, name if free else made, ALIAS))
-    return rtnl.link(index=link.index) or link
-
-
-def _raised(link: Link, rtnl: Rtnl) -> Link:
-    """One of ours that is down is brought up; what others took down is theirs to bring up."""
-    if not is_ours(link) or (link.up and link.alias):
-        return link
-    below = rtnl.link(index=link.parent) if link.parent else None
-    if below:
-        _refuse_down(below)
-    rtnl.execute(mark_and_raise(link.index, link.name, ALIAS))
-    return rtnl.link(index=link.index) or link
 
 
 def _default_route(rtnl: Rtnl) -> Link:
@@ -212,28 +277,54 @@ def _default_route(rtnl: Rtnl) -> Link:
                 return link
     raise CniError(
         INVALID_CONFIG,
-        "master: none is given, and there is no default route whose link could be taken",
+        "none is given, and there is no default route whose link could be taken",
         'Name the parent in the configuration, as in "master": "eth0".',
+        path=("master",),
     )
 
 
-def _refuse_down(parent: Link) -> None:
-    if not parent.up:
-        raise CniError(PARENT_UNUSABLE, f"master: {parent.name} is down", f"Bring it up: ip link set {parent.name} up")
+# What is made
 
 
-def _refuse_unusable(parent: Link, rtnl: Rtnl) -> None:
-    if parent.loopback:
-        raise CniError(
-            PARENT_UNUSABLE,
-            f"master: {parent.name} is a loopback link, which carries no frames",
-            "Name a link of the network; for containers that reach each other alone: `internal`.",
-        )
-    _refuse_down(parent)
-    owner = rtnl.link(index=parent.master) if parent.master else None
-    if owner and owner.kind in _PORT_OWNERS:
-        raise CniError(
-            PARENT_UNUSABLE,
-            f"master: {parent.name} is a port of the {owner.kind} {owner.name}, which takes all its frames",
-            f"Use {owner.name} itself as the parent, or another link.",
-        )
+def _raised(link: Link, below: Link | None, home: Place) -> Link:
+    """One of ours that is down is brought up; what others took down is theirs to bring up."""
+    if not _is_unfinished(link):
+        return link
+    below = below or (home.rtnl.link(index=link.parent) if link.parent else None)
+    return _finished(link, link.name, below and _raised(below, None, home), home)
+
+
+def _made(missing: Missing, below: Link | None, home: Place) -> Link:
+    """The new link, marked as ours, up, and under its name if that is free and short enough, else the one it has."""
+    if below:
+        made = _own_name(missing.name)
+        message = new_parent(made, "vlan", u16(IFLA_VLAN_ID, missing.vlan), below=below.index)
+    else:
+        made = missing.name
+        message = new_parent(made, "dummy", b"", below=0)
+    rtnl = home.rtnl
+    rtnl.execute(message)
+    link = rtnl.link(made)
+    if not link:
+        raise _unusable(f"the new link {made} vanished")
+    free = made != missing.name and not _existing(missing.name, rtnl) and len(missing.name.encode()) <= LONGEST_NAME
+    return _finished(link, missing.name if free else made, below, home)
+
+
+def _finished(link: Link, name: str, below: Link | None, home: Place) -> Link:
+    """Marked as ours, named, and up unless it is on a link that is down. The host itself takes no part in it."""
+    with home.entered():
+        for setting, value in _NO_PART:
+            sysctl.try_to_write(value, "net", "ipv6", "conf", link.name, setting)
+    finish = mark if below and not below.up else mark_and_raise
+    home.rtnl.execute(finish(link.index, name, ALIAS))
+    return home.rtnl.link(index=link.index) or link
+
+
+def _own_name(text: str) -> str:
+    """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
+    return short_name(_OWN_NAMES, text)
+
+
+def _unusable(problem: str, details: str = "") -> CniError:
+    return CniError(PARENT_UNUSABLE, problem, details, path=("master",))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from cni_core.address import Address, Cidr, parse_mac
-from cni_core.config import SINCE, SUPPORTED, version_of
+from cni_core.address import Address, Cidr
+from cni_core.config import SINCE, SUPPORTED, TAKE_BACK, version_of
 from cni_core.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from cni_core.names import Attachment
 from cni_core.result import Result
 from cni_core.schema.formats import is_address, is_cni_name, is_interface_name, is_mac
+from cni_core.strictjson import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,21 +29,40 @@ class Request:
     """One call of a plugin.
 
     config is the network configuration without its null members, as the schema of the plugin accepts it; args are the
-    pairs of CNI_ARGS; path the directories of CNI_PATH; container_id, netns and ifname are empty where not given.
+    pairs of CNI_ARGS; path the directories of CNI_PATH; netns and the parts of attachment are empty where not given.
+    own_netns: CNI_NETNS_OVERRIDE, by which the container's namespace may be our own.
     """
 
-    __slots__ = ("args", "cni_version", "command", "config", "container_id", "ifname", "netns", "path")
+    __slots__ = ("_stdin", "args", "attachment", "cni_version", "command", "config", "netns", "own_netns", "path")
 
-    def __init__(self, command: str, environ: Mapping[str, str], config: dict[str, Any]) -> None:
+    def __init__(
+        self, command: str, environ: Mapping[str, str], config: dict[str, Any], stdin: bytes | None = None
+    ) -> None:
+        """stdin: the bytes that config was read from, where a runtime gave any."""
         _check_environment(command, environ)
         self.command = command
-        self.container_id = environ.get("CNI_CONTAINERID", "")
+        self.attachment = Attachment(environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", ""))
         self.netns = environ.get("CNI_NETNS", "")
-        self.ifname = environ.get("CNI_IFNAME", "")
+        self.own_netns = environ.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "t", "true")  # libcni's skel: ParseBool
         self.path = [directory for directory in environ.get("CNI_PATH", "").split(":") if directory]
-        self.args = _parse_args(environ.get("CNI_ARGS", ""))
+        # Nothing in them says what is to be taken back.
+        self.args = {} if command in TAKE_BACK else _parse_args(environ.get("CNI_ARGS", ""))
         self.cni_version = _check_version(command, config)
         self.config = config
+        self._stdin = stdin
+
+    @property
+    def stdin(self) -> bytes:
+        """The configuration as the caller wrote it, to be passed on to delegated plugins."""
+        return dumps(self.config) if self._stdin is None else self._stdin
+
+    @property
+    def container_id(self) -> str:
+        return self.attachment.container_id
+
+    @property
+    def ifname(self) -> str:
+        return self.attachment.ifname
 
     @property
     def name(self) -> str:
@@ -71,11 +92,9 @@ class Request:
         return args
 
     @property
-    def mac(self) -> bytes:
-        """The hardware address asked for, most specific first; empty if none is."""
-        asked = self._runtime_config.get("mac") or self.args.get("MAC") or self._args_cni.get("mac")
-        asked = asked or self.config.get("mac")
-        return parse_mac(asked) if asked else b""
+    def mac(self) -> str:
+        """The hardware address asked for beside the configuration's own, most specific first; empty if none is."""
+        return self._runtime_config.get("mac") or self.args.get("MAC") or self._args_cni.get("mac") or ""
 
     @property
     def ips(self) -> list[Address]:
@@ -92,15 +111,16 @@ class Request:
         return ranges
 
     @property
-    def valid_attachments(self) -> set[tuple[str, str]]:
-        """Of a GC: the (container id, interface) pairs to keep. CniError if there is no list (not an empty one)."""
+    def valid_attachments(self) -> set[Attachment]:
+        """Of a GC: those to keep. CniError if there is no list (not an empty one)."""
         for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):  # libcni sends both, the second is older
             if key in self.config:
-                return {(item["containerID"], item["ifname"]) for item in self.config[key]}
+                return {Attachment(item["containerID"], item["ifname"]) for item in self.config[key]}
         raise CniError(
             INVALID_CONFIG,
-            "cni.dev/valid-attachments: GC needs the list of valid attachments; nothing was freed",
+            "GC needs the list of valid attachments; nothing was freed",
             "An empty list frees everything; none at all is taken for a mistake of the caller.",
+            path=("cni.dev/valid-attachments",),
         )
 
 
@@ -126,6 +146,8 @@ def _check_version(command: str, config: Mapping[str, object]) -> str:
             f"This plugin supports {', '.join(SUPPORTED)}.",
         )
     if SUPPORTED.index(version) < SUPPORTED.index(SINCE[command]):
+        if command == "CHECK":  # in the words of Go's plugins, which their tests compare whole
+            raise CniError(INCOMPATIBLE_VERSION, "config version does not allow CHECK")
         raise CniError(
             INCOMPATIBLE_VERSION,
             f"cniVersion {version} has no {command}",

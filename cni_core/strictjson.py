@@ -7,6 +7,7 @@ depth, because configurations come from people and programs that are not trusted
 from __future__ import annotations
 
 MAX_BYTES = 1 << 20
+MAX_BYTES_WITH_RESULT = 8 << 20  # of a configuration with the prevResult that an ADD of MAX_BYTES can have given
 MAX_DEPTH = 100
 
 _WHITESPACE = " \t\n\r"
@@ -23,13 +24,13 @@ class JsonError(ValueError):
     """The text is not JSON; says where (line and column, from 1) and why."""
 
 
-def loads(data: bytes) -> object:
+def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     """The value of a JSON text in UTF-8: dict, list, str, int, float, bool or None.
 
     A repeated member name keeps its last value, as in Go's and Python's json. Raises JsonError.
     """
-    if len(data) > MAX_BYTES:
-        raise JsonError(f"longer than {MAX_BYTES} bytes")
+    if len(data) > limit:
+        raise JsonError(f"longer than {limit} bytes")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -31,5 +31,13 @@ def write(value: str, *path: str) -> None:
         raise CniError(KERNEL_REFUSED, f"could not set sysctl {'.'.join(path)}={value}: {strerror(error)}") from None
 
 
+def try_to_write(value: str, *path: str) -> None:
+    """The same, where it is a courtesy: a node that is a container itself may have a /proc/sys that is read-only."""
+    try:
+        write(value, *path)
+    except CniError:
+        pass
+
+
 def _file(path: tuple[str, ...]) -> str:
     return "/proc/sys/" + "/".join(path)

@@ -7,18 +7,20 @@ from cni_core.schema.validators import ipvlan as accepts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from cni_core.network import Network
     from cni_core.request import Request
     from cni_core.rtnl.messages import Link
 
 __all__ = [
+    "HAS_OWN_MAC",
+    "LIES_FLAT_ON",
     "NAME",
     "SWITCHES_OTHERS",
     "TAKES_OVER",
     "accepts",
     "difference",
     "info_data",
+    "is_exclusive",
     "is_routed",
     "mac",
     "use",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 NAME = "ipvlan"
+LIES_FLAT_ON = ("ipvlan", "ipvtap")
+HAS_OWN_MAC = False
 SWITCHES_OTHERS = True
 TAKES_OVER = True
 
@@ -38,24 +42,24 @@ DEFAULT_MODE = "l2"
 DEFAULT_FLAG = "bridge"
 
 
-def info_data(config: dict[str, Any]) -> bytes:
+def info_data(network: Network) -> bytes:
     # Always both: a link made without a mode is l3, and takes its parent's other links along.
-    return u16(IFLA_IPVLAN_MODE, MODES[_mode(config)]) + u16(IFLA_IPVLAN_FLAGS, FLAGS[_flag(config)])
+    return u16(IFLA_IPVLAN_MODE, MODES[_mode(network)]) + u16(IFLA_IPVLAN_FLAGS, FLAGS[_flag(network)])
 
 
-def mac(request: Request) -> bytes:
+def mac(request: Request, network: Network) -> bytes:
     """None of its own: one asked for is not ours to refuse, since runtimes ask all plugins of a node alike."""
     return b""
 
 
-def difference(config: dict[str, Any], link: Link) -> str:
-    wanted, found = use(config), use_of(link)
+def difference(network: Network, link: Link) -> str:
+    wanted, found = use(network), use_of(link)
     return "" if wanted == found else f"it is {found}, not {wanted}"
 
 
-def use(config: dict[str, Any]) -> str:
+def use(network: Network) -> str:
     """One mode and flag holds for all of a parent's links (ipvlan_set_port_mode, drivers/net/ipvlan)."""
-    return f"{NAME} {_mode(config)} {_flag(config)}"
+    return f"{NAME} {_mode(network)} {_flag(network)}"
 
 
 def use_of(link: Link) -> str:
@@ -66,13 +70,17 @@ def use_of(link: Link) -> str:
     return f"{NAME} {mode} {flag}"
 
 
-def is_routed(config: dict[str, Any]) -> bool:
-    return _mode(config) != DEFAULT_MODE
+def is_exclusive(network: Network) -> bool:
+    return False
 
 
-def _mode(config: dict[str, Any]) -> str:
-    return config.get("mode") or DEFAULT_MODE
+def is_routed(network: Network) -> bool:
+    return _mode(network) != DEFAULT_MODE
 
 
-def _flag(config: dict[str, Any]) -> str:
-    return config.get("flag") or DEFAULT_FLAG
+def _mode(network: Network) -> str:
+    return network.mode or DEFAULT_MODE
+
+
+def _flag(network: Network) -> str:
+    return network.flag or DEFAULT_FLAG

@@ -35,7 +35,7 @@ FALLIBLE = (
     "flock",
     "setns",
     "socket",
-    "bind",
+    "connect",
     "setsockopt",
     "ioctl",
     "getdents64",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.attach import Ipam
+    from cni_core.contracts import Ipam
     from cni_core.request import Request
 
 

@@ -15,7 +15,7 @@ R6  One operation of a node and domain at a time: its lock is held from before h
 
 So: who runs has a lease, who has a lease has it for an address in held, what is in held has a record that names this
 node, and a record names one. A claim of unknown outcome is just one that is ours but not in held. That it is so is
-searched through, with this code, by tests/unit/test_claims_model.py.
+searched through, with this code, by tests/unit/test_lan_claims_model.py.
 
 An operation is a generator. It yields requests and is sent their answers: four verbs that an engine carries out (List,
 Claim, TakeUp, GiveBack), and two for this node's file (Keep, Drop). It returns its outcome or raises CniError. Nothing

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import sys
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, pthread_sigmask
+from _signal import (
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIGCHLD,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    getsignal,
+    pthread_sigmask,
+    signal,
+)
 from posix import (
+    F_OK,
     MFD_CLOEXEC,
     POSIX_SPAWN_DUP2,
     X_OK,
@@ -24,8 +39,9 @@ from posix import (
     write,
 )
 
-from cni_core.config import LATEST, SUPPORTED, without_nulls
+from cni_core.config import LATEST, SUPPORTED
 from cni_core.errors import (
+    ADDRESS_UNAVAILABLE,
     DECODING_FAILURE,
     DELEGATE_FAILED,
     INVALID_CONFIG,
@@ -34,17 +50,21 @@ from cni_core.errors import (
     CniError,
     strerror,
 )
+from cni_core.gojson import as_go_reads
+from cni_core.native import readable
 from cni_core.result import Result
+from cni_core.schema.formats import is_path
 from cni_core.schema.validators import result as is_result
-from cni_core.second_tier import readable
-from cni_core.strictjson import MAX_BYTES, JsonError, dumps, loads
+from cni_core.strictjson import MAX_BYTES, JsonError, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
     from cni_core.request import Request
+    from cni_core.undo import Steps
 
 _SECONDS = 60.0  # more than a DHCP server needs
 _LOOK_MILLISECONDS = 50  # between looks at how much it has written
@@ -52,18 +72,30 @@ _MOST_WRITTEN = 64 * MAX_BYTES  # it is kept in memory
 _HIGHEST_CODE = 0xFFFFFFFF  # that every runtime can read
 _REGULAR, _KIND = 0o100000, 0o170000  # S_IFREG, S_IFMT: linux/stat.h
 _SEEK_END = 2
+DHCP = "dhcp"  # Go's plugin, which asks a daemon of its own program by a socket (plugins/ipam/dhcp there)
+_DHCP_SOCKET = "/run/cni/dhcp.sock"
 _LINK_PLUGINS = ("macvlan", "ipvlan", "cni-macvlan-py", "cni-ipvlan-py")
 _LAST_WORDS = 500  # of its stderr, in an error
 
 
-def add(request: Request, undo: list[Callable[[], None]]) -> Result:
-    """The plugin's ips, routes and dns. A failed add is followed by its DEL: it may have done half."""
+NEEDS_LINK = True  # dhcp does; of others nobody knows
+
+
+def add(request: Request, steps: Steps, refused: Mapping[Address, str]) -> Result:
+    """The plugin's ips, routes and dns. A failed add is followed by its DEL: it may have done half.
+
+    CniError ADDRESS_UNAVAILABLE where it gives what is refused: it cannot be told of that.
+    """
     kind = request.ipam["type"]
     _find(kind, request.path)
-    undo.append(lambda: delete(request))
-    result = _result(kind, *_execute(request, "ADD"))
+    output = steps.take(f"execute {kind}", lambda: _execute(request, "ADD"), lambda: delete(request))
+    result = _result(kind, *output)
     if not result.ips:
-        raise CniError(DELEGATE_FAILED, f"ipam: {kind} gave no address")
+        raise CniError(DELEGATE_FAILED, f"{kind} gave no address", path=("ipam",))
+    for ip in result.ips:
+        if ip.cidr.address in refused:
+            problem = f"{kind} gave {ip.cidr.address}, which cannot be given: {refused[ip.cidr.address]}"
+            raise CniError(ADDRESS_UNAVAILABLE, problem, path=("ipam",))
     return Result(ips=result.ips, routes=result.routes, dns=result.dns)
 
 
@@ -89,22 +121,38 @@ def subnets(request: Request) -> list[Cidr]:
 
 
 def _execute(request: Request, command: str) -> tuple[bytes, str]:
-    """Runs the plugin with the request's own configuration and environment; its stdout and the end of its stderr.
+    """Runs the plugin with the caller's own configuration and environment; its stdout and the end of its stderr.
 
     CniError: the plugin's own if it gave one, else one with its exit status and stderr.
     """
     kind: str = request.ipam["type"]
     executable = _find(kind, request.path)
-    with Scratch(dumps(request.config)) as stdin, Scratch() as stdout, Scratch() as stderr:
+    with Scratch(request.stdin) as stdin, Scratch() as stdout, Scratch() as stderr:
         code = _run(executable, _environment(command), (stdin, stdout, stderr))
         output, words = stdout.content(), _words(stderr.end())
         _pass_on(stderr.content())
     if code == 0:
         return output, words
     if code is None:
-        message = f"ipam: {kind} did not answer within {_SECONDS:g} seconds and was killed"
-        raise CniError(TRY_AGAIN_LATER, message, words)
-    raise _its_error(kind, code, output, words)
+        message = f"{kind} did not answer within {_SECONDS:g} seconds and was killed"
+        raise CniError(TRY_AGAIN_LATER, message, words, path=("ipam",))
+    error = _its_error(kind, code, output, words)
+    if kind == DHCP:
+        error.details = missing_daemon(request.ipam, executable) or error.details
+    raise error
+
+
+def missing_daemon(ipam: dict[str, Any], executable: str) -> str:
+    """That dhcp's daemon does not run, and how to start it; empty where it does."""
+    socket = ipam.get("daemonSocketPath")
+    if not isinstance(socket, str) or not socket or not is_path(socket):
+        socket = _DHCP_SOCKET
+    if access(socket, F_OK):
+        return ""
+    return (
+        f"The plugin is there, its daemon is not: there is no socket {socket}. Start it: "
+        f"systemctl enable --now cni-dhcp.socket, or {executable} daemon"
+    )
 
 
 def _pass_on(stderr: bytes) -> None:
@@ -153,8 +201,9 @@ def _find(kind: str, path: list[str]) -> str:
     if kind in _LINK_PLUGINS:  # they would execute themselves, again and again
         raise CniError(
             INVALID_CONFIG,
-            f"ipam.type: {kind} makes links, it gives no addresses",
+            f"{kind} makes links, it gives no addresses",
             "Name an IPAM plugin, such as host-local or dhcp.",
+            path=("ipam", "type"),
         )
     for directory in path:
         executable = f"{directory}/{kind}"
@@ -162,7 +211,9 @@ def _find(kind: str, path: list[str]) -> str:
             return executable
     raise CniError(
         INVALID_CONFIG if path else INVALID_ENVIRONMENT,
-        f"ipam.type: there is no plugin {kind!r} in CNI_PATH ({':'.join(path) or 'not set'})",
+        f"there is no plugin {kind!r} in CNI_PATH ({':'.join(path) or 'not set'})",
+        "It is one of the CNI reference plugins (Debian's containernetworking-plugins)." if kind == DHCP else "",
+        path=("ipam", "type"),
     )
 
 
@@ -185,6 +236,8 @@ def _run(executable: str, environment: dict[bytes, bytes], standard: Sequence[Sc
     """
     actions = [(POSIX_SPAWN_DUP2, scratch.fd, number) for number, scratch in enumerate(standard)]
     pid = 0
+    if getsignal(SIGCHLD) == SIG_IGN:  # of our caller: the kernel would forget the exit status (wait(2), "Notes")
+        signal(SIGCHLD, SIG_DFL)
     # A signal to us, which raises an exception, waits until there is a pid to be killed.
     mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
     try:
@@ -199,7 +252,8 @@ def _run(executable: str, environment: dict[bytes, bytes], standard: Sequence[Sc
                 setsigdef=[SIGPIPE],  # which we ignore
             )
         except OSError as error:
-            raise CniError(DELEGATE_FAILED, f"ipam: {executable} cannot be executed: {strerror(error)}") from None
+            problem = f"{executable} cannot be executed: {strerror(error)}"
+            raise CniError(DELEGATE_FAILED, problem, path=("ipam",)) from None
         pthread_sigmask(SIG_SETMASK, mask)
         if not _ended(pid, executable, standard):
             _kill(pid)
@@ -222,7 +276,8 @@ def _ended(pid: int, executable: str, standard: Sequence[Scratch]) -> bool:
             if readable(pidfd, _LOOK_MILLISECONDS):
                 return True
             if any(scratch.size > _MOST_WRITTEN for scratch in standard):
-                raise CniError(DELEGATE_FAILED, f"ipam: {executable} wrote without an end and was killed")
+                problem = f"{executable} wrote without an end and was killed"
+                raise CniError(DELEGATE_FAILED, problem, path=("ipam",))
     finally:
         close(pidfd)
     return False
@@ -248,11 +303,10 @@ def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
         document = None
     if isinstance(document, dict) and _is_code(document.get("code")) and isinstance(document.get("msg"), str):
         details = document.get("details")
-        return CniError(
-            document["code"], f"ipam: {kind}: {document['msg']}", details if isinstance(details, str) else words
-        )
+        details = details if isinstance(details, str) else words
+        return CniError(document["code"], f"{kind}: {document['msg']}", details, path=("ipam",))
     how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
-    return CniError(DELEGATE_FAILED, f"ipam: {kind} {how} without a CNI error", words or _words(output))
+    return CniError(DELEGATE_FAILED, f"{kind} {how} without a CNI error", words or _words(output), path=("ipam",))
 
 
 def _is_code(value: object) -> bool:
@@ -263,12 +317,12 @@ def _result(kind: str, output: bytes, words: str) -> Result:
     try:
         document = loads(output)
     except JsonError as error:
-        message = f"ipam: {kind} answered with no JSON: {error}"
-        raise CniError(DECODING_FAILURE, message, words or _words(output)) from None
-    document = without_nulls(document) if isinstance(document, dict) else None
+        message = f"{kind} answered with no JSON: {error}"
+        raise CniError(DECODING_FAILURE, message, words or _words(output), path=("ipam",)) from None
+    document = as_go_reads(document) if isinstance(document, dict) else None
     if document is None or not is_result(document) or document.get("cniVersion", LATEST) not in SUPPORTED:
-        message = f"ipam: {kind} answered with something else than a result"
-        raise CniError(DECODING_FAILURE, message, words or _words(output))
+        message = f"{kind} answered with something else than a result"
+        raise CniError(DECODING_FAILURE, message, words or _words(output), path=("ipam",))
     return Result.from_json(document)
 
 

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from cni_core.address import Address, Cidr
 from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
+from cni_core.names import Attachment
 from cni_core.result import IP, Result, RouteSpec
 from ipam.ranges import RangeSet, assign, range_sets
 from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from typing import Any
 
     from cni_core.request import Request
-    from ipam.index import Attachment
+    from cni_core.undo import Steps
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
 
 
-def add(request: Request, undo: list[Callable[[], None]]) -> Result:
-    """One address of each range set, and the configuration's routes and resolvConf."""
+NEEDS_LINK = False
+
+
+def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again: bool = True) -> Result:
+    """One address of each range set, and the configuration's routes and resolvConf.
+
+    again: an attachment that has addresses is given them again. Else it is refused while they are of this boot, as by
+    Go's host-local: a plugin that is called twice must not undo, by its second failure, the first call's lease.
+    """
     sets = range_sets(request)
     asked = assign(sets, request.ips)
     routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
@@ -31,12 +39,11 @@ def add(request: Request, undo: list[Callable[[], None]]) -> Result:
 
         dns = dns_of(request.ipam["resolvConf"])
     given: list[Address] = []
-    undo.append(lambda: _give_back(request, given))
-    with _store(request) as store:
-        held = store.held_by(_attachment(request))
-        if held:
-            store.hold(_attachment(request), held)  # of this boot from now on: not to be taken back for another set
-        addresses = [_lease(request, store, i, sets[i], asked[i], held, given) for i in range(len(sets))]
+    addresses = steps.take(
+        "lease addresses",
+        lambda: _lease_all(request, sets, asked, refused, given, again=again),
+        lambda: _give_back(request, given),
+    )
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
     return Result(ips=ips, routes=routes, dns=dns)
 
@@ -73,11 +80,11 @@ def check(request: Request) -> None:
 def gc(request: Request) -> None:
     """Releases the leases of every attachment that the request does not call valid."""
     valid = request.valid_attachments
-    containers = {container_id for container_id, _ in valid}
+    containers = {attachment.container_id for attachment in valid}
     try:
         with _store(request, create=False) as store:
-            for address, (container_id, ifname) in store.leases():
-                if (container_id, ifname) not in valid and (ifname or container_id not in containers):
+            for address, holder in store.leases():
+                if holder not in valid and (holder.ifname or holder.container_id not in containers):
                     store.release(address)
             store.reindex()
     except FileNotFoundError:
@@ -98,54 +105,107 @@ def subnets(request: Request) -> list[Cidr]:
     return [part.subnet for one in range_sets(request) for part in one.ranges]
 
 
-def _lease(
+def _lease_all(
     request: Request,
-    store: Store,
-    index: int,
-    part: RangeSet,
-    asked: Address | None,
-    held: list[Address],
+    sets: list[RangeSet],
+    asked: list[Address | None],
+    refused: Mapping[Address, str],
     given: list[Address],
-) -> Address:
-    """The attachment's address of one range set: the one it holds already, the one asked for, or the next free one.
+    *,
+    again: bool,
+) -> list[Address]:
+    """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
+    with _store(request) as store:
+        held = store.held_by(request.attachment)
+        if held and not again:
+            _refuse_again(request.attachment, store, held, sets, asked)
+        if held:
+            store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
+        lease = Leasing(request.attachment, store, held, refused, given)
+        return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
 
-    It holds one where an earlier ADD was killed, or was before a reboot. What is new is added to held, and to given
-    before it is leased: a signal may come at once.
+
+def _refuse_again(
+    attachment: Attachment, store: Store, held: list[Address], sets: list[RangeSet], asked: list[Address | None]
+) -> None:
+    for i, address in enumerate(held):
+        if not store.is_of_an_earlier_boot(attachment, address):
+            if address in asked:
+                raise _taken(store, address, sets[asked.index(address)])
+            raise CniError(
+                ADDRESS_UNAVAILABLE,
+                f"failed to allocate for range {i}: {address} has been allocated to {attachment.container_id}, "
+                "duplicate allocation is not allowed",  # Go's words
+            )
+
+
+class Leasing:
+    """Of addresses to one attachment. held: those that it has; refused: those that cannot be given, with the reason;
+    given: those that are new.
     """
-    attachment = _attachment(request)
-    mine = [address for address in held if part.range_of(address) and asked in (None, address)]
-    if mine:
-        return mine[0]
-    if asked:
-        _refuse_impossible(part, asked)
-        given.append(asked)
-        if not store.reserve(index, asked, attachment):
-            raise _taken(store, asked, part)
-    address = asked or _next_free(store, index, part, attachment, given)
-    held.append(address)
-    store.hold(attachment, held)
-    return address
 
+    __slots__ = ("_attachment", "_given", "_held", "_refused", "_store")
 
-def _next_free(store: Store, index: int, part: RangeSet, attachment: Attachment, given: list[Address]) -> Address:
-    while True:
-        taken: set[str] = set()
-        for tried, address in enumerate(part.candidates(store.last(index))):
-            if tried == _TRIES:
-                taken = store.taken()
-            if str(address) in taken:
-                continue
-            given.append(address)
-            if store.reserve(index, address, attachment):
+    def __init__(
+        self,
+        attachment: Attachment,
+        store: Store,
+        held: list[Address],
+        refused: Mapping[Address, str],
+        given: list[Address],
+    ) -> None:
+        self._attachment = attachment
+        self._store = store
+        self._held = held
+        self._refused = refused
+        self._given = given
+
+    def one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
+        """Of range set number index: the address it holds already, the one asked for, or the next free one.
+
+        It holds one where an earlier ADD was killed, or was before a reboot.
+        """
+        for address in self._held:
+            if part.range_of(address) and asked in (None, address) and address not in self._refused:
                 return address
-            given.pop()
-        if not store.release_earlier_boots():
-            raise _exhausted(part)
+        address = self._asked(index, part, asked) if asked else self._next_free(index, part)
+        self._held.append(address)
+        self._store.hold(self._attachment, self._held)
+        return address
+
+    def _asked(self, index: int, part: RangeSet, address: Address) -> Address:
+        _refuse_impossible(part, address)
+        if address in self._refused:
+            raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
+        self._given.append(address)
+        if not self._store.reserve(index, address, self._attachment):
+            holder = self._store.holder(address)
+            if not holder or not self._store.is_of_an_earlier_boot(holder, address):
+                raise _taken(self._store, address, part)
+            self._store.release_all(holder)
+            self._store.reserve(index, address, self._attachment)
+        return address
+
+    def _next_free(self, index: int, part: RangeSet) -> Address:
+        store = self._store
+        while True:
+            taken: set[str] = set()
+            for tried, address in enumerate(part.candidates(store.last(index))):
+                if tried == _TRIES:
+                    taken = store.taken()
+                if str(address) in taken or address in self._refused:
+                    continue
+                self._given.append(address)
+                if store.reserve(index, address, self._attachment):
+                    return address
+                self._given.pop()
+            if not store.release_earlier_boots():
+                raise _exhausted(part)
 
 
 def _give_back(request: Request, given: list[Address]) -> None:
     if given:
-        attachment = _attachment(request)
+        attachment = request.attachment
         with _store(request) as store:
             held = store.held_by(attachment)
             for address in given:
@@ -162,14 +222,16 @@ def _refuse_impossible(part: RangeSet, address: Address) -> None:
 
 
 def _taken(store: Store, address: Address, part: RangeSet) -> CniError:
-    container_id, ifname = store.holder(address) or ("", "")
+    holder = store.holder(address)
     who = (
-        f"container {container_id} has it for {ifname or 'an interface'}" if container_id else "its lease is unreadable"
+        f"Container {holder.container_id} has it for {holder.ifname or 'an interface'}"
+        if holder
+        else "Nobody knows whose"
     )
     return CniError(
         ADDRESS_UNAVAILABLE,
-        f"requested IP address {address} is not available in range set {part}: {who}",
-        f"The lease is {store.path}/{address}.",
+        f"requested IP address {address} is not available in range set {part}",  # Go's words, whole
+        f"{who}: the lease is {store.path}/{address}.",
     )
 
 
@@ -191,9 +253,10 @@ def route_of(index: int, document: dict[str, object]) -> RouteSpec:
     """One of `routes`, by its place there. CniError for one that no kernel takes."""
     route = RouteSpec.from_json(document)
     if route.dst.address != route.dst.first:
-        raise CniError(INVALID_CONFIG, f"ipam.routes[{index}].dst: {route.dst} has host bits set")
+        raise CniError(INVALID_CONFIG, f"{route.dst} has host bits set", path=("ipam", "routes", index, "dst"))
     if route.gw and route.gw.family != route.dst.family:
-        raise CniError(INVALID_CONFIG, f"ipam.routes[{index}]: gw {route.gw} is not of the family of {route.dst}")
+        problem = f"gw {route.gw} is not of the family of {route.dst}"
+        raise CniError(INVALID_CONFIG, problem, path=("ipam", "routes", index))
     return route
 
 
@@ -202,11 +265,7 @@ def _store(request: Request, *, create: bool = True) -> Store:
     return Store(data_dir.rstrip("/"), request.name, create=create)
 
 
-def _attachment(request: Request) -> Attachment:
-    return request.container_id, request.ifname
-
-
 def _holder(request: Request, store: Store) -> Attachment:
     """The attachment; if it holds nothing, its container as leases of before CNI 0.7 name it, without the interface."""
-    attachment = _attachment(request)
-    return attachment if store.held_by(attachment) else (request.container_id, "")
+    attachment = request.attachment
+    return attachment if store.held_by(attachment) else Attachment(attachment.container_id, "")

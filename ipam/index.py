@@ -12,12 +12,11 @@ from __future__ import annotations
 from cni_core import sysctl
 from cni_core.address import Address
 from cni_core.files import Directory
+from cni_core.names import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    Attachment = tuple[str, str]  # container id, interface (empty in a lease of before CNI 0.7)
 
 _DIRECTORY = ".attachments"
 _STATE = "state"  # no attachment's file: it has no colon
@@ -60,23 +59,23 @@ class Index:
         self._files.write(_STATE, f"{self.boot}\n{signature}")
 
     def get(self, attachment: Attachment) -> Entry | None:
-        text = self._files.read(_name(attachment))
+        text = self._files.read(attachment.record)
         return None if text is None else _parse(text)
 
     def set(self, attachment: Attachment, entry: Entry) -> None:
         """An entry without addresses is removed."""
         if entry.addresses:
             lines = [entry.boot, *[str(address) for address in entry.addresses]]
-            self._files.write(_name(attachment), "\n".join(lines))
+            self._files.write(attachment.record, "\n".join(lines))
         else:
-            self._files.remove(_name(attachment))
+            self._files.remove(attachment.record)
 
     def entries(self) -> Iterator[tuple[Attachment, Entry]]:
         for name in self._files.names():
-            container_id, colon, ifname = name.partition(":")
-            entry = self.get((container_id, ifname)) if colon else None
-            if entry:
-                yield (container_id, ifname), entry
+            attachment = Attachment.from_record(name)
+            entry = self.get(attachment) if attachment else None
+            if attachment and entry:
+                yield attachment, entry
 
     def rebuild(self, leases: dict[Attachment, list[Address]]) -> None:
         """Makes the entries those of the leases; what was known of their boot stays."""
@@ -89,11 +88,6 @@ class Index:
                 self.set(attachment, Entry(entry.boot, addresses))
         for attachment in known.keys() - leases.keys():
             self.set(attachment, Entry("", ()))
-
-
-def _name(attachment: Attachment) -> str:
-    container_id, ifname = attachment
-    return f"{container_id}:{ifname}"
 
 
 def _parse(text: str) -> Entry:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Interval = tuple[int, int]  # the first and the last value, both included
 
 
+_NOT_ALL = "failed to allocate all requested IPs"  # the words of Go's host-local
+
+
 class Range:
     """One range of a set: subnet; start and end, the lowest and highest address that may be given; gateway or None.
 
@@ -37,8 +40,9 @@ class Range:
         self.end = self._bound(config, "rangeEnd", self._highest)
         if self.start.value > self.end.value:
             raise _contradiction(f"rangeStart {self.start} is after rangeEnd {self.end}")
-        self.aux = {name: self._inside("auxAddresses", text) for name, text in config.get("auxAddresses", {}).items()}
-        self.exclude = [self._part("exclude", text) for text in config.get("exclude", [])]
+        aux = config.get("auxAddresses", {})
+        self.aux = {name: self._inside(f"the auxiliary address {name!r},", text) for name, text in aux.items()}
+        self.exclude = [self._excluded(text) for text in config.get("exclude", [])]
         part = self._part("ipRange", config["ipRange"]) if config.get("ipRange") else self.subnet
         self.chosen = self._intervals(part)
 
@@ -69,9 +73,6 @@ class Range:
         gateway = Address.parse(text)
         if gateway.family != self.family:
             raise _contradiction(f"gateway {gateway} is not of the family of subnet {self.subnet}")
-        link_local = Cidr.parse("fe80::/10")
-        if gateway not in self.subnet and gateway not in link_local:
-            raise _contradiction(f"gateway {gateway} is not in subnet {self.subnet}")
         return gateway
 
     def _bound(self, config: dict[str, Any], key: str, default: Address) -> Address:
@@ -84,7 +85,16 @@ class Range:
         return address
 
     def _part(self, key: str, text: str) -> Cidr:
-        part = _subnet(key, text)
+        return self._inner(key, _subnet(key, text))
+
+    def _excluded(self, text: str) -> Cidr:
+        """A part of the subnet, with host bits or without, or one address: as users of whereabouts write it."""
+        if "/" in text:
+            return self._inner("exclude", Cidr.parse(text).subnet)
+        address = Address.parse(text)
+        return self._inner("exclude", Cidr(address, address.bits))
+
+    def _inner(self, key: str, part: Cidr) -> Cidr:
         if part.first not in self.subnet or part.last not in self.subnet:
             raise _contradiction(f"{key} {part} is not inside subnet {self.subnet}")
         return part
@@ -175,14 +185,13 @@ def range_sets(request: Request) -> list[RangeSet]:
     flat = [[ipam]] if ipam.get("subnet") else []
     configured: list[list[dict[str, Any]]] = request.ip_ranges + flat + ipam.get("ranges", [])
     if not configured:
-        raise CniError(INVALID_CONFIG, "ipam: host-local needs a subnet or ranges")
+        raise CniError(INVALID_CONFIG, "host-local needs a subnet or ranges", path=("ipam",))
     sets = [RangeSet(part) for part in configured]
     _refuse_overlaps(sets)
     families = [part.family for part in sets]
     if request.cni_version < "0.3.0" and len(families) != len(set(families)):
-        raise CniError(
-            INCOMPATIBLE_VERSION, f"cniVersion {request.cni_version} has no more than one address of a family"
-        )
+        problem = f"CNI version {request.cni_version} does not support more than 1 address per family"  # Go's words
+        raise CniError(INCOMPATIBLE_VERSION, problem)
     return sets
 
 
@@ -193,12 +202,12 @@ def assign(sets: list[RangeSet], asked: list[Address]) -> list[Address | None]:
         where = next((i for i, part in enumerate(sets) if part.range_of(address)), None)
         if where is None:
             ranges = "; ".join(str(part) for part in sets)
-            raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, is in no range: {ranges}")
+            raise CniError(ADDRESS_UNAVAILABLE, f"{_NOT_ALL}: {address} is in no range: {ranges}")
         if assigned[where]:
-            raise CniError(
-                ADDRESS_UNAVAILABLE,
-                f"both {assigned[where]} and {address} are asked for of range set {sets[where]}, which gives one",
+            problem = (
+                f"{_NOT_ALL}: {address} and {assigned[where]} are both of range set {sets[where]}, which gives one"
             )
+            raise CniError(ADDRESS_UNAVAILABLE, problem)
         assigned[where] = address
     return assigned
 
@@ -239,4 +248,4 @@ def _next(address: Address) -> Address:
 
 
 def _contradiction(what: str) -> CniError:
-    return CniError(INVALID_CONFIG, f"ipam: {what}")
+    return CniError(INVALID_CONFIG, what, path=("ipam",))

@@ -22,12 +22,12 @@ def dns_of(path: str) -> dict[str, Any]:
         finally:
             close(fd)
     except OSError as error:
-        raise CniError(INVALID_CONFIG, f"ipam.resolvConf: {path}: {strerror(error)}") from None
+        raise CniError(INVALID_CONFIG, f"{path}: {strerror(error)}", path=("ipam", "resolvConf")) from None
     return parse(text)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Of several domain or search lines the last counts; nameserver and options lines add up."""
+    """Of several domain lines the last counts; the others add up, as Go's host-local reads them."""
     nameservers: list[str] = []
     options: list[str] = []
     search: list[str] = []
@@ -42,7 +42,7 @@ def parse(text: str) -> dict[str, Any]:
         elif keyword == "domain":
             domain = values[0]
         elif keyword == "search":
-            search = values
+            search += values
         elif keyword == "options":
             options += values
     dns = {"nameservers": nameservers, "domain": domain, "search": search, "options": options}

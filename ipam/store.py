@@ -11,14 +11,13 @@ from posix import close
 from cni_core.address import Address
 from cni_core.errors import CniError
 from cni_core.files import Directory
+from cni_core.names import Attachment
 from cni_core.schema.formats import is_cni_name, is_interface_name
 from ipam.index import UNKNOWN_BOOT, Entry, Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from ipam.index import Attachment
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 
@@ -85,7 +84,7 @@ class Store:
         else:
             entry = self._index.get(attachment)
             known = entry.addresses if entry else []
-        holders = attachment, (attachment[0], "")
+        holders = attachment, Attachment(attachment.container_id, "")
         return [address for address in known if self.holder(address) in holders]
 
     def reserve(self, index: int, address: Address, attachment: Attachment) -> bool:
@@ -153,6 +152,10 @@ class Store:
         entry = self._index.get(attachment)
         return entry.boot if entry and address in entry.addresses else UNKNOWN_BOOT
 
+    def is_of_an_earlier_boot(self, attachment: Attachment, address: Address) -> bool:
+        """Whether whoever had it is gone for certain."""
+        return self.boot_of(attachment, address) not in (self._index.boot, UNKNOWN_BOOT)
+
     def release_earlier_boots(self) -> bool:
         """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
         earlier = [
@@ -198,5 +201,5 @@ def _parse(text: str) -> Attachment | None:
     """The holder that a lease names; None where it is blank or not a lease."""
     container_id, line_break, ifname = text.strip(_BLANK).partition("\r\n")
     if is_cni_name(container_id) and (is_interface_name(ifname) or not line_break):
-        return container_id, ifname
+        return Attachment(container_id, ifname)
     return None

@@ -1,4 +1,4 @@
-"""No `ipam` in the configuration: the link gets no addresses (attach.Ipam)."""
+"""No `ipam` in the configuration: the link gets no addresses (contracts.Ipam)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from cni_core.result import Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
     from cni_core.request import Request
+    from cni_core.undo import Steps
+
+NEEDS_LINK = False
 
 
-def add(request: Request, undo: list[Callable[[], None]]) -> Result:
+def add(request: Request, steps: Steps, refused: Mapping[Address, str]) -> Result:
     return Result()
 
 

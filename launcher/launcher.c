@@ -5,9 +5,10 @@
    frozen.o and deepfreeze.o, as in its Programs/_bootstrap_python.c. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_BUILD_CORE /* for the garbage collector's state, and the start of the module _signal */
+#define Py_BUILD_CORE /* for the tables of modules, the garbage collector's state, and the start of the module _signal */
 #include <Python.h>
 #include <internal/pycore_gc.h>
+#include <internal/pycore_import.h>
 #include <internal/pycore_pylifecycle.h>
 #include <limits.h>
 #include <malloc.h>
@@ -16,29 +17,15 @@
 #include <signal.h>
 
 struct program {
-    const char *name;    /* of the executable */
-    const char *program; /* the one of the second tier that does the same */
+    const char *name; /* of the executable, and of the full program that does the same */
     const char *module;
 };
 
-/* What the import of a frozen module begins with. */
-static PyObject *frozen_code(PyObject *code);
-
 #include "frozen.h"
-
-static PyObject *frozen_code(PyObject *code)
-{
-    return _PyStaticCode_InternStrings((PyCodeObject *)code) ? NULL : Py_NewRef(code);
-}
 
 static PyObject *initialise_launcher(void);
 
 struct _inittab _PyImport_Inittab[] = {BUILTIN_MODULES{"_launcher", initialise_launcher}, {0}};
-
-struct _module_alias {
-    const char *name;
-    const char *orig;
-};
 
 static const struct _frozen no_modules[] = {{0}};
 static const struct _module_alias no_aliases[] = {{0}};
@@ -49,6 +36,7 @@ const struct _frozen *_PyImport_FrozenTest = no_modules;
 const struct _frozen *PyImport_FrozenModules = frozen_modules;
 const struct _module_alias *_PyImport_FrozenAliases = no_aliases;
 
+/* Of CPython's own modules none is frozen, as objects neither (Python 3.11 and 3.12 do that). */
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
 
@@ -63,7 +51,8 @@ void __wrap__PyGC_InitState(struct _gc_runtime_state *state)
 
 /* The module _launcher */
 
-static char second_tier[PATH_MAX + 64]; /* the executable to hand over to */
+static char internal[PATH_MAX + 16]; /* the directory of the full program */
+static char full_program[sizeof internal + 64];
 
 static PyObject *launcher_setns(PyObject *module, PyObject *descriptor)
 {
@@ -96,7 +85,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_launc
 static PyObject *initialise_launcher(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddObject(module, "second_tier", PyUnicode_DecodeFSDefault(second_tier)))
+    if (module && PyModule_AddObject(module, "full_program", Py_BuildValue("O&O&s", PyUnicode_DecodeFSDefault, internal,
+                                                                           PyUnicode_DecodeFSDefault, full_program, LOADER)))
         Py_CLEAR(module);
     return module;
 }
@@ -109,21 +99,34 @@ static int fail(const char *why)
     return 1;
 }
 
-static const struct program *identify(void)
+static const struct program *find(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    for (const struct program *program = programs; program->name; program++)
+        if (!strcmp(name, program->name))
+            return program;
+    return NULL;
+}
+
+/* The program whose executable this is. In the full program it goes by the name by which it was called, as by a link, if
+   that is another one of the same program's: host-local is cni-macvlan-py. */
+static const struct program *identify(const char *called)
 {
     char executable[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", executable, sizeof executable - 1);
     if (length < 0)
         return NULL;
     executable[length] = 0;
-    char *slash = strrchr(executable, '/');
-    for (const struct program *program = programs; slash && program->name; program++)
-        if (!strcmp(slash + 1, program->name)) {
-            *slash = 0;
-            snprintf(second_tier, sizeof second_tier, "%s/_internal/%s", executable, program->program);
-            return program;
-        }
-    return NULL;
+    const struct program *program = find(executable), *by_name = called ? find(called) : NULL;
+    if (!program)
+        return NULL;
+    if (by_name && strcmp(by_name->module, program->module))
+        by_name = NULL;
+    *strrchr(executable, '/') = 0;
+    snprintf(internal, sizeof internal, "%s/_internal", executable);
+    snprintf(full_program, sizeof full_program, "%s/%s", internal, (by_name ? by_name : program)->name);
+    return program;
 }
 
 static PyStatus start_interpreter(void)
@@ -156,7 +159,7 @@ static int set_argv(char **argv)
 
 int main(int argc, char **argv)
 {
-    const struct program *program = identify();
+    const struct program *program = identify(argv[0]);
     if (!program)
         return fail("the launcher was renamed, or /proc is not mounted");
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* a call ends before memory is worth giving back */

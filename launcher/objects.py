@@ -15,6 +15,11 @@ from opcode import opmap
 from types import CodeType
 from typing import Any
 
+PYTHON = (
+    3,
+    11,
+)  # the version whose layouts these are: in 3.12 code objects changed, and 3.13 has no such modules itself
+
 PREAMBLE = """\
 #include <internal/pycore_code.h>
 #include <internal/pycore_global_objects.h>
@@ -22,6 +27,11 @@ PREAMBLE = """\
 #include <internal/pycore_runtime.h>
 #include <internal/pycore_runtime_init.h>
 #define VAR_HEAD(TYPE, SIZE) .ob_base = _PyVarObject_IMMORTAL_INIT(&TYPE, SIZE)
+/* What the import of such a module begins with. */
+static PyObject *frozen_code(PyObject *code)
+{
+    return _PyStaticCode_InternStrings((PyCodeObject *)code) ? NULL : Py_NewRef(code);
+}
 """
 
 DIGIT_BITS = 30  # of an int (PYLONG_BITS_IN_DIGIT)

@@ -11,6 +11,7 @@ from _struct import Struct
 
 from cni_core.address import Address, Cidr
 from cni_core.errors import KERNEL_REFUSED, CniError
+from cni_core.names import LONGEST_NAME
 
 # linux/netlink.h
 NLMSG_ERROR = 2
@@ -25,7 +26,6 @@ NLM_F_ACK_TLVS = 0x200
 NLM_F_EXCL = 0x200
 NLM_F_DUMP = 0x300
 NLM_F_CREATE = 0x400
-NLM_F_APPEND = 0x800
 NLMSGERR_ATTR_MSG = 1
 NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
@@ -44,6 +44,7 @@ RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
 RTPROT_BOOT = 3
+USER_METRIC = 1024  # of an IPv6 route that is given none (IP6_RT_PRIO_USER)
 RTN_UNICAST = 1
 RTEXT_FILTER_SKIP_STATS = 1 << 3
 RTA_DST = 1
@@ -67,6 +68,7 @@ IFLA_IFALIAS = 20
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
+IFLA_ALT_IFNAME = 53
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_VLAN_ID = 1
@@ -74,6 +76,7 @@ IFLA_VLAN_ID = 1
 # linux/if_addr.h
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
+IFA_LABEL = 3
 IFA_BROADCAST = 4
 IFA_FLAGS = 8
 IFA_F_NODAD = 0x02
@@ -84,6 +87,8 @@ IFA_F_TENTATIVE = 0x40
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
 IFF_LOWER_UP = 0x10000
+
+ARPHRD_ETHER = 1  # linux/if_arp.h
 
 _NLMSGHDR = Struct("=IHHII")  # length, type, flags, sequence, port id
 _NLATTR = Struct("=HH")  # length, type
@@ -239,13 +244,26 @@ class Link:
 
     parent is the index of the link below (IFLA_LINK, 0: none), which lies in another namespace if parent_nsid is not
     None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's, alias is
-    IFLA_IFALIAS.
+    IFLA_IFALIAS; type is the kind of its hardware address (ARPHRD_*).
     """
 
-    __slots__ = ("alias", "data", "flags", "index", "kind", "mac", "master", "mtu", "name", "parent", "parent_nsid")
+    __slots__ = (
+        "alias",
+        "data",
+        "flags",
+        "index",
+        "kind",
+        "mac",
+        "master",
+        "mtu",
+        "name",
+        "parent",
+        "parent_nsid",
+        "type",
+    )
 
     def __init__(self, body: bytes) -> None:
-        _, _, self.index, self.flags, _ = _header(_IFINFOMSG, body)
+        _, self.type, self.index, self.flags, _ = _header(_IFINFOMSG, body)
         found = attributes(body, _IFINFOMSG.size)
         self.name = _text(found.get(IFLA_IFNAME, b""))
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
@@ -278,10 +296,10 @@ class Link:
 
 
 def get_link(name: str = "", index: int = 0) -> Message:
-    """RTM_GETLINK for one link, by name or by index: the kernel looks it up, no dump."""
+    """RTM_GETLINK for one link, by name, be it an alternative one, or by index: the kernel looks it up, no dump."""
     body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     if name:
-        body += string(IFLA_IFNAME, name)
+        body += string(IFLA_IFNAME if len(name.encode()) <= LONGEST_NAME else IFLA_ALT_IFNAME, name)
     return Message(RTM_GETLINK, 0, body, f"look up link {name or index}")
 
 
@@ -319,10 +337,29 @@ def new_parent(name: str, kind: str, data: bytes, *, below: int) -> Message:
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {name}")
 
 
+def mark(index: int, name: str, alias: str) -> Message:
+    """RTM_NEWLINK on a link that exists: its name and alias (which none can be made with)."""
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + string(IFLA_IFNAME, name)
+    return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name}")
+
+
 def mark_and_raise(index: int, name: str, alias: str) -> Message:
-    """RTM_NEWLINK on a link that exists: its name and alias (which none can be made with), and up."""
+    """The same, and up."""
     body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
     return Message(RTM_NEWLINK, 0, body + string(IFLA_IFALIAS, alias), f"name the link {name} and bring it up")
+
+
+def raise_link(index: int) -> Message:
+    """RTM_NEWLINK on a link that has its name, which none can be given while it is up: up."""
+    return Message(RTM_NEWLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, IFF_UP, IFF_UP), "bring the link up")
+
+
+def announce(link: Link) -> Message:
+    """RTM_NEWLINK that sets the hardware address a link has: upon which the kernel announces its IPv4 addresses where
+    arp_notify is set (NETDEV_CHANGEADDR, inetdev_event, net/ipv4/devinet.c).
+    """
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, link.index, 0, 0) + attribute(IFLA_ADDRESS, link.mac)
+    return Message(RTM_NEWLINK, 0, body, "announce the addresses")
 
 
 def del_link(index: int) -> Message:
@@ -334,15 +371,18 @@ def del_link(index: int) -> Message:
 
 
 class InterfaceAddress:
-    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, and flags (IFA_F_*)."""
+    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, flags (IFA_F_*), and an IPv4 address's
+    label, by which ifconfig calls it, as in eth0:1.
+    """
 
-    __slots__ = ("cidr", "flags", "index")
+    __slots__ = ("cidr", "flags", "index", "label")
 
     def __init__(self, body: bytes) -> None:
         _, length, flags, _, self.index = _header(_IFADDRMSG, body)
         found = attributes(body, _IFADDRMSG.size)
         self.cidr = _cidr(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", length)
         self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
+        self.label = _text(found.get(IFA_LABEL, b""))
 
     @property
     def tentative(self) -> bool:
@@ -366,9 +406,9 @@ def new_address(index: int, cidr: Cidr, *, dad: bool = True) -> Message:
     return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"add address {cidr}")
 
 
-def get_addresses(family: int = AF_UNSPEC) -> Message:
-    """RTM_GETADDR: a dump of the namespace's addresses."""
-    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(family, 0, 0, 0, 0), "list addresses")
+def get_addresses(index: int = 0) -> Message:
+    """RTM_GETADDR: a dump of the addresses of a link; by default of all."""
+    return Message(RTM_GETADDR, NLM_F_DUMP, _IFADDRMSG.pack(AF_UNSPEC, 0, 0, 0, index), "list addresses")
 
 
 # Routes
@@ -468,8 +508,12 @@ def _gateway(found: dict[int, bytes]) -> Address | None:
 
 
 def new_route(route: Route, *, beside: bool = True) -> Message:
-    """RTM_NEWROUTE; beside others to the same destination (ECMP, as Go's plugins), or (not beside) only if none is."""
-    flags = NLM_F_CREATE | (NLM_F_APPEND if beside else NLM_F_EXCL)
+    """RTM_NEWROUTE; beside others to the same destination, or (not beside) only if there is none.
+
+    Beside another of the same metric an IPv4 route stands before it, and so counts (fib_table_insert in
+    net/ipv4/fib_trie.c); an IPv6 route shares the packets with it (ECMP; fib6_add_rt2node in net/ipv6/ip6_fib.c).
+    """
+    flags = NLM_F_CREATE | (0 if beside else NLM_F_EXCL)
     return Message(RTM_NEWROUTE, flags, _route_body(route), f"add route {route}")
 
 
@@ -497,6 +541,9 @@ def _route_body(route: Route) -> bytes:
     return body
 
 
-def get_routes(family: int) -> Message:
-    """RTM_GETROUTE: a dump of the namespace's routes of a family, of all tables."""
-    return Message(RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list routes")
+def get_routes(family: int, link: int = 0) -> Message:
+    """RTM_GETROUTE: a dump of the routes of a family, of all tables; with a link, of those of the main table by it."""
+    body = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+    if link:
+        body += u32(RTA_TABLE, RT_TABLE_MAIN) + u32(RTA_OIF, link)
+    return Message(RTM_GETROUTE, NLM_F_DUMP, body, "list routes")

@@ -37,6 +37,7 @@ NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NETLINK_CAP_ACK = 10
+NETLINK_GET_STRICT_CHK = 12
 MSG_TRUNC = 0x20  # linux/socket.h
 
 _RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
@@ -71,9 +72,12 @@ class Rtnl:
         try:
             self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
             self._socket.settimeout(_SECONDS)
-            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
+            # The last one makes the kernel heed what a dump asks for, so that it is not read in vain (Linux 4.20).
+            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
-            self._socket.bind((0, 0))
+            # To the kernel: it refuses datagrams of anybody else (netlink_getsockbyportid, net/netlink/af_netlink.c). A
+            # container's root could else answer in its place, or fill the socket's buffer.
+            self._socket.connect((0, 0))
         except OSError as error:
             raise _unreachable(error) from None
 
@@ -81,6 +85,9 @@ class Rtnl:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def execute(self, *messages: Message) -> None:
@@ -106,8 +113,15 @@ class Rtnl:
             raise refused
 
     def link(self, name: str = "", index: int = 0) -> Link | None:
-        """The link of that name or index; None if there is none."""
-        message = get_link(name, index)
+        """The link of that name, which is no alternative name of it, or index; None if there is none."""
+        found = self._link(get_link(name, index))
+        return found if found and name in ("", found.name) else None
+
+    def link_by_any_name(self, name: str) -> Link | None:
+        """The link that has the name, be it an alternative one, which may have 127 bytes (ALTIFNAMSIZ, linux/if.h)."""
+        return self._link(get_link(name))
+
+    def _link(self, message: Message) -> Link | None:
         sequence = self._send([message], NLM_F_REQUEST)
         while True:
             for reply in self._receive():
@@ -124,14 +138,14 @@ class Rtnl:
         """Every link of the namespace. Never on the way of a call that all is well with: there may be thousands."""
         return [Link(reply.body) for reply in self._dump(get_links())]
 
-    def addresses(self, index: int) -> list[InterfaceAddress]:
-        """The addresses on a link, both families."""
-        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses())]
-        return [address for address in found if address.index == index]
+    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+        """The addresses on a link, both families; without one, all of the namespace."""
+        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses(index))]
+        return [address for address in found if index in (0, address.index)]
 
-    def routes(self, family: int) -> list[Route]:
-        """The routes of a family, in the kernel's order, of every table."""
-        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family))]
+    def routes(self, family: int, link: int = 0) -> list[Route]:
+        """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
+        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
         return [route for route in found if route]
 
     def _dump(self, message: Message) -> list[Reply]:
@@ -170,9 +184,11 @@ class Rtnl:
 
     def _receive(self) -> list[Reply]:
         try:
-            datagram, _, flags, _ = self._socket.recvmsg(_RECEIVE)
+            datagram, _, flags, sender = self._socket.recvmsg(_RECEIVE)
         except OSError as error:
             raise _unreachable(error) from None
+        if sender[0]:  # the kernel's port is 0 (netlink(7))
+            return []
         self._datagrams += 1
         if self._datagrams > _DATAGRAMS:
             raise MalformedReply("it has no end")

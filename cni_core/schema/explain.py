@@ -15,6 +15,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from cni_core.errors import located
 from cni_core.schema.formats import FORMATS
 
 HERE = Path(__file__).parent
@@ -29,12 +30,6 @@ class Problem:
 
     def __str__(self) -> str:
         return located(self.path, self.message)
-
-
-def located(path: tuple[str | int, ...], message: str) -> str:
-    """A message led by where it is, as in ipam.ranges[0][1].subnet."""
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    return f"{place}: {message}" if place else message
 
 
 def meant(text: str, choices: Iterable[str], similarity: float = 0.6) -> str:

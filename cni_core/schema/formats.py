@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr, parse_mac
+from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, split_vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,30 +27,23 @@ def is_interface_name(text: str) -> bool:
 
     Nor '%', which makes a name a template, control characters, or 'all' and 'default', which are sysctl's own.
     """
-    if not 0 < len(text.encode("utf-8", "replace")) < 16 or text in (".", "..", "all", "default"):
+    return is_any_name(text) and len(text.encode("utf-8", "replace")) <= LONGEST_NAME
+
+
+def is_any_name(text: str) -> bool:
+    """The same, or an alternative name, of at most 127 bytes (ALTIFNAMSIZ, linux/if.h)."""
+    if not 0 < len(text.encode("utf-8", "replace")) <= LONGEST_ALTERNATIVE or text in (".", "..", "all", "default"):
         return False
     return all(char > " " and char not in "/:%\x7f" and not char.isspace() and char.isprintable() for char in text)
 
 
-def split_vlan(name: str) -> tuple[str, int] | None:
-    """Of eth0.50 or eth0:50, the link below and the id; None of a name that has none, or one that is no VLAN's.
-
-    802.1Q's ids are 1 to 4094.
-    """
-    at = max(name.rfind("."), name.rfind(":"))
-    below, digits = name[:at], name[at + 1 :]
-    if at < 1 or not (digits.isascii() and digits.isdecimal()) or digits[0] == "0" or len(digits) > 4:
-        return None
-    return (below, int(digits)) if int(digits) < 4095 else None
-
-
 def is_parent_name(text: str) -> bool:
-    """An interface's name, or that of a VLAN of one (of a VLAN), which may be longer.
+    """Any name of an interface, or that of a VLAN of one (of a VLAN), which may be longer.
 
     It is no deeper than the kernel stacks links (MAX_NEST_DEV, linux/netdevice.h).
     """
     for _ in range(_DEEPEST):
-        if is_interface_name(text):
+        if is_any_name(text):
             return True
         vlan = split_vlan(text)
         if not vlan:
@@ -102,7 +96,7 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "interface-name": (is_interface_name, "an interface name (1 to 15 bytes, no '/', ':', '%' or white space)"),
     "parent-name": (
         is_parent_name,
-        "an interface name (1 to 15 bytes, no '/', ':', '%' or white space), or one with a VLAN id from 1 to 4094, "
+        "an interface name (1 to 127 bytes, no '/', ':', '%' or white space), or one with a VLAN id from 1 to 4094, "
         "such as eth0.50",
     ),
     "plugin-name": (is_plugin_name, "a plugin's file name"),

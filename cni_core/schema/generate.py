@@ -1,4 +1,4 @@
-"""Writes validators.py from the JSON Schemas beside it, when freezing: `python -m cni_core.schema.generate`.
+"""Writes validators.py and spellings.py from the JSON Schemas beside it: `python -m cni_core.schema.generate`.
 
 jsonschema takes 230 ms to import, a hundred times what a call may take; the generated code is plain comparisons. It
 says only whether a document is valid. What is wrong with one that is not, explain.py says with jsonschema, and a
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "result.json")
 TARGET = HERE / "validators.py"
+SPELLINGS = HERE / "spellings.py"
 
 HEADER = '''"""Generated from the JSON Schemas by generate.py: do not edit."""
 
@@ -153,8 +155,30 @@ def generate() -> str:
     return "\n\n".join([HEADER, *generator.source]) + "\n\n" + "".join(public)
 
 
+def spellings() -> str:
+    """The source of spellings.py: every key that a schema knows, by its lower-case form."""
+    known = set[str]()
+    for path in HERE.glob("*.json"):
+        known |= set(_keys(json.loads(path.read_text())))
+    by_lower = {key.lower(): key for key in sorted(known)}
+    assert len(by_lower) == len(known)  # no two keys differ by case alone
+    lines = [f"    {lower!r}: {key!r},\n" for lower, key in by_lower.items()]
+    doc = '"""The usual spelling of every key. Generated from the JSON Schemas by generate.py: do not edit."""'
+    return f"{doc}\n\nUSUAL = {{\n{''.join(lines)}}}\nKNOWN = frozenset(USUAL.values())\n"
+
+
+def _keys(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for part in schema.values():
+            yield from _keys(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _keys(part)
+
+
 if __name__ == "__main__":
-    source = generate()
-    if not TARGET.exists() or TARGET.read_text() != source:
-        TARGET.write_text(source)
-        print(f"generated {TARGET}", file=sys.stderr)
+    for target, source in ((TARGET, generate()), (SPELLINGS, spellings())):
+        if not target.exists() or target.read_text() != source:
+            target.write_text(source)
+            print(f"generated {target}", file=sys.stderr)

@@ -24,6 +24,9 @@ NETNS_DIRECTORY = "/run/netns"
 # UML's modules lie where no modprobe looks, and the host may have no /lib/modules to mount them on; so the kernel's own
 # requests (request_module(), which starts /proc/sys/kernel/modprobe) get a modprobe that knows.
 MODPROBE = f"{LAB_DIRECTORY}/modprobe"
+# Nor do the modules' options come from the host, whose files in modprobe.d are others on each machine: systemd's says
+# this one, and without it the module makes a dummy0.
+MODPROBE_OPTIONS = "options dummy numdummies=0\n"
 MODULES = ("ipv6", "8021q", "dummy", "macvlan", "ipvlan", "veth", "bridge", "overlay")
 
 
@@ -59,8 +62,10 @@ def load_modules(directory: str) -> None:
     release = os.uname().release
     os.makedirs(f"{LAB_DIRECTORY}/lib/modules")
     os.symlink(f"{directory}/{release}", f"{LAB_DIRECTORY}/lib/modules/{release}")
+    with open(f"{MODPROBE}.conf", "w", encoding="ascii") as config:
+        config.write(MODPROBE_OPTIONS)
     with open(MODPROBE, "w", encoding="ascii") as script:
-        script.write(f'#!/bin/sh\nexec /sbin/modprobe -d {LAB_DIRECTORY} "$@"\n')
+        script.write(f'#!/bin/sh\nexec /sbin/modprobe -d {LAB_DIRECTORY} -C {MODPROBE}.conf "$@"\n')
     os.chmod(MODPROBE, 0o755)
     with open("/proc/sys/kernel/modprobe", "w", encoding="ascii") as setting:
         setting.write(MODPROBE)

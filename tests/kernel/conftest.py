@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance.lab.topology import Container, Host, Topology
-from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, SECOND_TIER, Plugin
+from tests.kernel import from_source
+from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, SECOND_TIER, SOURCE, Plugin
 
 
 def pytest_sessionstart() -> None:
+    if OURS == SOURCE:
+        from_source.write(SOURCE)
     for path, mend in ((OURS, f"make {SECOND_TIER}"), (CNITOOL, "make build/cnitool"), (GO, "scripts/need test")):
         if not path.exists():
             raise pytest.UsageError(f"{path} is missing: {mend}")
@@ -69,3 +74,15 @@ def lan(tmp_path: Path) -> Iterator[Lan]:
     shutil.rmtree(RECORDS, ignore_errors=True)  # each test has a boot of its own
     with Topology() as net:
         yield Lan(net, tmp_path / "networks")
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The release that `make dist` made, unpacked."""
+    [archive] = (REPOSITORY / "dist").glob("*.tar.gz")
+    digest, name = Path(f"{archive}.sha256").read_text().split()
+    assert (digest, name) == (sha256(archive.read_bytes()).hexdigest(), archive.name)
+    directory = tmp_path_factory.mktemp("release")
+    subprocess.run(["tar", "-xzf", archive, "-C", directory], check=True)
+    yield directory / archive.name.removesuffix(".tar.gz")
+    shutil.rmtree(directory)

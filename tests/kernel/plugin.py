@@ -13,8 +13,9 @@ from conformance.lab.topology import Host
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHERS = REPOSITORY / "dist" / "cni"
 SECOND_TIER = REPOSITORY / "build" / "second-tier"
-# Which of the two the tests are for: every call is answered the same by both.
-OURS = SECOND_TIER if os.environ.get("CNI_TIER") == "second" else LAUNCHERS
+SOURCE = REPOSITORY / "build" / "source"
+# Which of the two the tests are for: every call is answered the same by both. The third measures what they cover.
+OURS = {"second": SECOND_TIER, "source": SOURCE}.get(os.environ.get("CNI_TIER", ""), LAUNCHERS)
 RECORDS = Path("/run/cni-vlan")
 GO = Path("/usr/lib/cni")
 CNITOOL = REPOSITORY / "build" / "cnitool"

@@ -96,7 +96,8 @@ def test_every_violation_of_the_schema_is_listed_with_its_path(lan: Lan) -> None
 def test_what_is_no_json_object(lan: Lan, text: bytes) -> None:
     error = lan.macvlan.call("ADD", lan.host("pod"), text).error
     assert error["code"] == 6
-    assert error["cniVersion"] == "1.1.0"
+    # Of what is only too long the version can be read: none is 0.1.0.
+    assert error["cniVersion"] == ("0.1.0" if text.endswith(b"{}") else "1.1.0")
 
 
 @pytest.mark.parametrize("name", ["", "attachments", "parents", "users"])

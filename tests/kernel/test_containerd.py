@@ -186,10 +186,10 @@ def test_pods_of_a_kubelet(containerd: Containerd, kubelet: Kubelet) -> None:
 
 
 def test_a_pod_whose_network_cannot_be_had_is_told_why(containerd: Containerd, kubelet: Kubelet) -> None:
-    containerd.lan.node.ip("link set eth0 down")
-    with pytest.raises(grpc.RpcError, match="eth0 is down"):
+    containerd.lan.node.ip_batch(["link set eth0 down", "link set eth0 name eth9"])
+    with pytest.raises(grpc.RpcError, match="there is no link named eth0"):
         kubelet.run("web")
-    containerd.lan.node.ip("link set eth0 up")
+    containerd.lan.node.ip_batch(["link set eth9 name eth0", "link set eth0 up"])
     sandbox = kubelet.run("web")
     assert containerd.lan.beyond.ping(kubelet.addresses(sandbox)[0])
     kubelet.stop(sandbox)

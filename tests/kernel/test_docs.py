@@ -201,7 +201,7 @@ def test_the_pages_conflists_are_valid(session: Session) -> None:
     assert len(pages) > 8
     for i, page in enumerate(pages):
         (session.directory / f"{i}.json").write_text(page)
-    session.sh("cni-macvlan-py validate *.json | (! grep -v ': valid$')")
+    session.sh("cni-macvlan-py validate *.json | (! grep -vE ': valid$|is obeyed; Go')")
 
 
 def examples() -> Iterator[dict[str, Any]]:

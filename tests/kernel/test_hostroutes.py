@@ -90,10 +90,15 @@ def test_networks_of_one_subnet_share_it(l3: Lan) -> None:
 
 
 def refused(lan: Lan, config: dict[str, Any]) -> str:
-    """The error's text, of an ADD that leaves nothing behind."""
-    pod = lan.host("pod")
+    """The error's text, of an ADD that must have host routes, and leaves nothing behind; one that need not attaches."""
+    pod, own = lan.host("pod"), lan.host("own")
     before = host_routes(lan.node, "table all")
-    error = lan.ipvlan.add(pod, config).error
+    result = lan.ipvlan.add(own, config).result
+    lan.ipvlan.check(own, config, result).succeeded()
+    assert host_routes(lan.node, "table all") == before
+    lan.ipvlan.delete(own, config).succeeded()
+    assert host_routes(lan.node, "table all") == before
+    error = lan.ipvlan.add(pod, config | {"hostRoutes": True}).error
     assert error["code"] == ROUTE_CONFLICT, error
     assert (links(pod), leases(lan.data_dir), host_routes(lan.node, "table all")) == ([], {}, before)
     assert [path for path in RECORDS.rglob("*") if path.is_file() and path.name != "lock"] == []

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import LAUNCHERS, OURS, REPOSITORY, Plugin
-
-GLIBC = (2, 36)  # Debian 12's
+from tests.kernel.plugin import LAUNCHERS, OURS, Plugin
 
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -116,18 +111,6 @@ def test_builds_of_long_ago_are_removed(target: Path, builds: list[Path]) -> Non
     assert "cni-py-0.1.0-linux-x86_64" in left
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The release that `make dist` made, unpacked."""
-    [archive] = (REPOSITORY / "dist").glob("*.tar.gz")
-    digest, name = Path(f"{archive}.sha256").read_text().split()
-    assert (digest, name) == (sha256(archive.read_bytes()).hexdigest(), archive.name)
-    directory = tmp_path_factory.mktemp("release")
-    subprocess.run(["tar", "-xzf", archive, "-C", directory], check=True)
-    yield directory / archive.name.removesuffix(".tar.gz")
-    shutil.rmtree(directory)
-
-
 def test_a_release_works_from_where_it_is_unpacked_and_installed(lan: Lan, release: Path, target: Path) -> None:
     install(release, target, "--aliases")
     for directory in (release, target):
@@ -137,12 +120,3 @@ def test_a_release_works_from_where_it_is_unpacked_and_installed(lan: Lan, relea
         plugin.check(pod, config, result).succeeded()
         plugin.delete(pod, config).succeeded()
     assert (release / "README.md").exists()
-
-
-def test_a_release_asks_for_no_newer_c_library_than_debian_12s(release: Path) -> None:
-    asked = set()
-    for path in release.rglob("*"):
-        if path.is_file() and path.read_bytes()[:4] == b"\x7fELF":
-            told = subprocess.run(["readelf", "--version-info", path], capture_output=True, text=True, check=True)
-            asked |= {tuple(map(int, found.split("."))) for found in re.findall(r"GLIBC_(\d+\.\d+)", told.stdout)}
-    assert asked and max(asked) <= GLIBC

@@ -17,17 +17,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import pytest
 
 from launcher import build, freeze, objects
+from launcher.programs import loader
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import LAUNCHERS, RECORDS, REPOSITORY, SECOND_TIER, Outcome, Plugin, leases, links
 
 PROGRAM = LAUNCHERS / "cni-macvlan-py"
 PYTHON = "/usr/bin/python3"  # the Makefile's
 VERSION = {"CNI_COMMAND": "VERSION"}
+FORMS = get_args(freeze.Form)
 
 
 def run(
@@ -53,7 +55,9 @@ def test_the_launcher_has_these_builtin_modules_and_no_others() -> None:
 
 def test_every_module_of_ours_is_frozen_but_those_that_need_the_second_tiers_libraries() -> None:
     known = freeze.modules()
-    assert sorted(known.keys() - freeze.frozen(known).keys()) == ["cni_core.schema.explain", "cni_core.schema.generate"]
+    of_the_cluster = {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
+    of_schemas = {"cni_core.schema.explain", "cni_core.schema.generate"}
+    assert known.keys() - freeze.frozen(known).keys() == of_schemas | of_the_cluster
 
 
 def test_a_program_that_needs_more_than_the_launcher_has_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +72,8 @@ def test_it_is_one_static_file() -> None:
     assert b"DYNAMIC" not in headers
 
 
-def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path, form: str) -> None:
     copy_of_the_sources(tmp_path / "elsewhere")
     digests = set()
     sources = {"1": REPOSITORY, "2": tmp_path / "elsewhere"}
@@ -76,7 +81,7 @@ def test_the_same_source_gives_the_same_bytes_wherever_and_whenever(tmp_path: Pa
         target = tmp_path / seed
         (target / "_internal").mkdir(parents=True)
         subprocess.run(
-            [PYTHON, "-m", "launcher.build", str(target)],
+            [PYTHON, "-m", "launcher.build", str(target), form],
             cwd=source,
             env={"PATH": os.environ["PATH"], "PYTHONHASHSEED": seed},
             check=True,
@@ -134,11 +139,14 @@ sys.modules["posix"]._exit(0)
 """
 
 
-def test_frozen_objects_are_what_the_compiler_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_frozen_code_is_what_the_compiler_made(tmp_path: Path, form: str) -> None:
     copy_of_the_sources(tmp_path)
-    (tmp_path / "cni_macvlan_py/__main__.py").write_text(SAMPLE)
+    # To read a lone surrogate, marshal asks a codec, which the core of the interpreter lacks: a build with one fails.
+    sample = SAMPLE if form == "objects" else SAMPLE.replace(', "\\ud800"', "")
+    (tmp_path / "cni_macvlan_py/__main__.py").write_text(sample)
     target = tmp_path / "cni-macvlan-py"
-    script = "from pathlib import Path; from launcher import build; build.compile_to(Path('cni-macvlan-py'), 'gcc')"
+    script = f"import pathlib, launcher.build as b; b.compile_to(pathlib.Path('cni-macvlan-py'), 'gcc', '{form}')"
     subprocess.run([PYTHON, "-c", script], cwd=tmp_path, check=True)
     frozen = subprocess.run([target], capture_output=True, check=True).stdout
     script = "from launcher import freeze; exec(freeze.modules()['cni_macvlan_py.__main__'].code())"
@@ -162,9 +170,90 @@ def test_without_a_compiler_the_plugins_are_pyinstallers_and_the_build_says_so(t
         assert Outcome(run(tmp_path / name, env=VERSION)).result["cniVersion"] == "1.1.0"
 
 
-def test_another_python_than_the_one_that_is_linked_in_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_form_whose_layouts_are_known_is_taken_for_that_version_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "PYTHON", sys.version_info[:2])
+    assert freeze.best_form() == "objects"
+    monkeypatch.setattr(objects, "PYTHON", (3, 99))
+    assert freeze.best_form() == "marshalled"
+
+
+def test_a_python_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "PYTHON", (3, 99))
-    assert build.missing("gcc") == "this is not Python 3.99"
+    assert build.missing("gcc") == "this Python is older than 3.99"
+
+
+# A build that would not do
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of them, with a directory `built` that has an older build's launcher."""
+    copy_of_the_sources(tmp_path)
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "cni-macvlan-py").write_text("the one before")
+    return tmp_path
+
+
+def built(sources: Path, **environment: str) -> tuple[bool, str]:
+    """Whether the build went well and is in place, and what it said. A build that did not leaves the one before."""
+    done = subprocess.run(
+        [PYTHON, "-m", "launcher.build", "built"],
+        cwd=sources,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
+    in_place = (sources / "built" / "cni-macvlan-py").read_bytes() != b"the one before"
+    assert in_place == (done.returncode == 0)
+    names = {"cni-macvlan-py", "cni-ipvlan-py", "macvlan", "ipvlan", "host-local"}
+    assert set(os.listdir(sources / "built")) == (names if in_place else {"cni-macvlan-py"})
+    return in_place, done.stderr
+
+
+def test_a_build_that_goes_well_says_nothing(sources: Path) -> None:
+    assert built(sources) == (True, "")
+
+
+def test_a_libpython_that_lacks_something_is_an_error_that_names_it(sources: Path, tmp_path: Path) -> None:
+    """The linker would, told to be silent, give a program that crashes where the function is called."""
+    archive = tmp_path / "libpython.a"
+    shutil.copy(build.LIBRARY, archive)
+    script = sources / "launcher" / "build.py"
+    script.write_text(re.sub(r"(?m)^LIBRARY = .*", f"LIBRARY = Path({str(archive)!r})", script.read_text()))
+    assert built(sources) == (True, "")
+    (sources / "built" / "cni-macvlan-py").write_text("the one before")
+    for name in ("cni-ipvlan-py", "macvlan", "ipvlan", "host-local"):
+        (sources / "built" / name).unlink()
+    subprocess.run(["ar", "d", archive, "fcntlmodule.o"], check=True)
+    went_well, said = built(sources)
+    assert not went_well
+    assert "undefined reference to `PyInit_fcntl'" in said
+    assert said.splitlines()[-1].startswith("launcher: it could not be compiled. (CC=none builds")
+
+
+def test_a_module_that_cannot_be_imported_is_found_before_the_launcher_is_put_in_place(sources: Path) -> None:
+    with (sources / "cni_core" / "dad.py").open("a") as file:
+        file.write("\nnot_there()\n")
+    went_well, said = built(sources)
+    assert not went_well
+    assert "cni_core.dad cannot be imported: NameError: name 'not_there' is not defined" in said
+
+
+def test_a_launcher_that_does_not_answer_is_found_before_it_is_put_in_place(sources: Path) -> None:
+    with (sources / "cni_core" / "config.py").open("a") as file:
+        file.write("\nSUPPORTED = None\n")
+    went_well, said = built(sources)
+    assert not went_well
+    assert "what was built does not answer VERSION as cni-macvlan-py: " in said
+
+
+def test_a_module_that_is_left_out_is_found_before_the_launcher_is_put_in_place(sources: Path) -> None:
+    script = sources / "launcher" / "freeze.py"
+    left_out = "found = [import_system, self_check, *list(frozen(modules()).values())[:-1]]"
+    script.write_text(re.sub(r"found = \[import_system.*", left_out, script.read_text()))
+    went_well, said = built(sources)
+    assert not went_well
+    assert "what was built cannot import its modules: " in said
 
 
 # The process
@@ -352,11 +441,14 @@ def test_a_kill_with_the_ipam_plugin_that_it_executes_is_made_good(directory: Pa
     assert plugin.add(pod, config, **path).result["ips"][0]["address"] == "10.1.0.3/24"
 
 
+STATUS = {"CNI_COMMAND": "STATUS"}  # a VERSION does not wait
+
+
 def test_a_stdin_that_is_never_closed_ends_the_call() -> None:
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                subprocess.Popen([directory / "macvlan"], env=VERSION, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                subprocess.Popen([directory / "macvlan"], env=STATUS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )
             for directory in (LAUNCHERS, SECOND_TIER)
         ]
@@ -380,10 +472,16 @@ def wait_until_it_has_read(pipe: IO[bytes]) -> None:
 
 
 def test_more_on_stdin_than_is_accepted_is_not_read_to_its_end() -> None:
-    done = run(PROGRAM, b'{"name": "' + b"x" * (64 << 20), {"CNI_COMMAND": "ADD"})
-    error = json.loads(done.stdout)
-    assert (done.returncode, error["code"]) == (1, 6)
+    process = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"CNI_COMMAND": "ADD"})
+    assert process.stdin and process.stdout
+    written = 0
+    with pytest.raises(BrokenPipeError):
+        while written < 64 << 20:
+            written += os.write(process.stdin.fileno(), b"[" * (1 << 16))
+    error = json.loads(process.communicate(timeout=30)[0])
+    assert (process.returncode, error["code"]) == (1, 6)
     assert "longer than 1048576 bytes" in error["msg"]
+    assert 1 << 20 < written < 2 << 20
 
 
 def test_a_plugin_is_called_by_links_and_relative_paths(tmp_path: Path) -> None:
@@ -418,13 +516,23 @@ def test_a_long_configuration_is_handed_over_whole(lan: Lan) -> None:
     assert (error["code"], error["details"].startswith("mode: ")) == (7, True)
 
 
+ARGUMENTS = ["--option\udcff", ""]
+
+
 def test_the_second_tier_gets_arguments_and_environment_as_they_came(tmp_path: Path) -> None:
     directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
     environment = {b"LD_LIBRARY_PATH": b"/x", b"odd\xff": b"\xfe", b"PYTHONHOME": b"/x", b"LC_ALL": b"C.UTF-8"}
-    argv: list[str | bytes] = ["any name", b"--option\xff", ""]
+    argv: list[str | bytes] = ["any name", *map(os.fsencode, ARGUMENTS)]
     done = subprocess.run(argv, executable=directory / "cni-macvlan-py", env=environment, capture_output=True)
     told = json.loads(done.stdout)
-    assert told["argv"][1:] == ["--option\udcff", ""]
+    internal = str(directory / "_internal")
+    assert told["argv"] == [
+        f"{internal}/{loader().name}",
+        "--library-path",
+        internal,
+        f"{internal}/cni-macvlan-py",
+        *ARGUMENTS,
+    ]
     assert told["environ"] == {"LD_LIBRARY_PATH": "/x", "odd\udcff": "\udcfe", "PYTHONHOME": "/x", "LC_ALL": "C.UTF-8"}
 
 
@@ -435,16 +543,38 @@ print(json.dumps({"argv": sys.argv, "environ": dict(os.environ), "stdin": sys.st
 
 
 def a_copy(tmp_path: Path, second_tier: str | None = None) -> Path:
-    """The launcher with another second tier, or without one."""
+    """The launcher with another second tier, in place of the loader that starts that, or without one."""
     directory = tmp_path / "copy"
     directory.mkdir()
     shutil.copy(PROGRAM, directory / "cni-macvlan-py")
     if second_tier is not None:
         (directory / "_internal").mkdir()
-        script = directory / "_internal" / "cni-macvlan-py"
+        (directory / "_internal" / "cni-macvlan-py").touch()
+        script = directory / "_internal" / loader().name
         script.write_text(second_tier)
         script.chmod(0o755)
     return directory
+
+
+@pytest.mark.parametrize("name", ["cni-macvlan-py", "macvlan", "host-local"])
+def test_the_second_tier_goes_by_the_name_by_which_it_was_called(name: str, tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    for known in ("macvlan", "host-local", "ipvlan"):
+        (directory / "_internal" / known).symlink_to("cni-macvlan-py")
+    told = json.loads(
+        subprocess.run([name], executable=directory / "cni-macvlan-py", env={}, capture_output=True).stdout
+    )
+    assert told["argv"][3] == str(directory / "_internal" / name)
+
+
+def test_the_second_tier_is_of_the_launchers_own_kind(tmp_path: Path) -> None:
+    directory = a_copy(tmp_path, f"#!{sys.executable} -IS\nimport os\n" + ECHO)
+    done = subprocess.run(["ipvlan"], executable=directory / "cni-macvlan-py", env={}, capture_output=True)
+    assert json.loads(done.stdout)["argv"][3] == str(directory / "_internal" / "cni-macvlan-py")
+
+
+def test_the_two_launchers_are_one_file() -> None:
+    assert PROGRAM.samefile(LAUNCHERS / "cni-ipvlan-py")
 
 
 def test_the_second_tier_reads_the_same_stdin(lan: Lan, tmp_path: Path) -> None:
@@ -461,7 +591,8 @@ def test_where_the_second_tier_is_absent_one_error_says_so(lan: Lan, tmp_path: P
     pod = lan.host("pod")
     error = plugin.add(pod, rejected(lan)).error
     assert (error["code"], error["cniVersion"]) == (100, "1.0.0")
-    assert f"{directory}/_internal/cni-macvlan-py, which this call needs" in error["msg"]
+    what = "cni-macvlan-py" if second_tier is None else loader().name
+    assert f"{directory}/_internal/{what}, which this call needs" in error["msg"]
     by_hand = json.loads(run(directory / "cni-macvlan-py").stdout)
     assert (by_hand["code"], "CNI_COMMAND is not set" in by_hand["msg"]) == (100, True)
     # What a pod needs works all the same.
@@ -481,11 +612,11 @@ def test_a_launcher_under_another_name_says_so(tmp_path: Path) -> None:
 
 PLACES = [
     "cni_core.request._parse_args",
-    "cni_core.attach.Sandbox",
+    "cni_core.netns.Place.host",
     "cni_core.netns.setns",
     "cni_core.netns.Rtnl",
-    "cni_core.parent.find",
-    "cni_core.link.refuse_existing",
+    "cni_core.parent.plan",
+    "cni_core.link.left_over",
     "ipam.host_local.range_sets",
     "ipam.store.Store.held_by",
     "ipam.store.Store._set_last",
@@ -592,13 +723,23 @@ CALLS: dict[str, tuple[str, dict[str, Any] | bytes, dict[str, str]]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def marshalled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The launcher as every Python but one has it."""
+    directory = tmp_path_factory.mktemp("marshalled")
+    (directory / "_internal").symlink_to(LAUNCHERS / "_internal")
+    subprocess.run([PYTHON, "-m", "launcher.build", str(directory), "marshalled"], cwd=REPOSITORY, check=True)
+    assert (directory / "cni-macvlan-py").read_bytes() != PROGRAM.read_bytes()
+    return directory
+
+
 @pytest.mark.parametrize("what", CALLS)
-def test_both_tiers_answer_in_the_same_bytes(lan: Lan, what: str) -> None:
+def test_both_tiers_and_both_forms_answer_in_the_same_bytes(lan: Lan, marshalled: Path, what: str) -> None:
     command, keys, variables = CALLS[what]
     pod = lan.host("pod")
     stdin = keys if isinstance(keys, bytes) else json.dumps(lan.config(**keys), ensure_ascii=False).encode()
     answers = []
-    for directory in (LAUNCHERS, SECOND_TIER):
+    for directory in (LAUNCHERS, SECOND_TIER, marshalled):
         plugin = Plugin(lan.node, "macvlan", directory)
         environment = plugin.environment(command, pod, variables | {"CNI_PATH": "/nonexistent"})
         with lan.node.inside():
@@ -606,5 +747,5 @@ def test_both_tiers_answer_in_the_same_bytes(lan: Lan, what: str) -> None:
         answers.append((done.returncode, done.stdout, done.stderr))
         plugin.delete(pod, lan.config()).succeeded()
         shutil.rmtree(lan.data_dir, ignore_errors=True)
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] == answers[2]
     assert not re.search(rb"internal error|Traceback", answers[0][1] + answers[0][2])

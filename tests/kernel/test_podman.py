@@ -13,14 +13,15 @@ import pytest
 
 from tests.kernel.busybox import busybox_root
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, RECORDS, leases, links
+from tests.kernel.dhcp import RESERVED, RESERVED_MAC, Server, directory_of_the_plugin, wait_for
+from tests.kernel.plugin import GO, OURS, RECORDS, leases, links
 from tests.kernel.podman import CONFINED, environment
 
 NETWORKS = Path("/var/lib/cni/networks")  # a lab's own; podman's conflists name no data directory
 NETWORK = """
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["{plugins}"]
+cni_plugin_dirs = ["{plugins}", "{directory}/bin"]
 network_config_dir = "{directory}/net.d"
 """
 
@@ -125,6 +126,24 @@ def test_ipvlan_by_a_conflist(podman: Podman) -> None:
     podman.ping("web", "10.1.0.1")
     podman.ping("web", podman.addresses("db")[0].partition("/")[0])
     podman.end("flat", "web", "db")
+
+
+def test_a_network_without_a_subnet_has_a_dhcp_servers_addresses(podman: Podman, tmp_path: Path) -> None:
+    server = Server(podman.lan.beyond, tmp_path / "dnsmasq")
+    directory_of_the_plugin(podman.directory)
+    daemon = podman.lan.node.popen([str(GO / "dhcp"), "daemon"])
+    socket = Path("/run/cni/dhcp.sock")
+    wait_for(socket.exists, "the daemon")
+    try:
+        podman("network", "create", "-d", "macvlan", "-o", "parent=eth0", "lan")
+        podman.run("web", "--network", "lan", "--mac-address", RESERVED_MAC)
+        assert podman.addresses("web") == [f"{RESERVED}/24"]
+        podman.ping("web", "10.1.0.1")
+        podman.end("lan", "web")
+        wait_for(lambda: server.saw(f"DHCPRELEASE(eth0) {RESERVED}"), "the release")
+    finally:
+        daemon.kill()
+        socket.unlink()
 
 
 def test_a_trunk_by_a_conflist(podman: Podman) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from cni_core import errors
+from cni_core.address import Address
 from cni_core.errors import CniError, Interrupted
 from cni_core.request import Request
+from cni_core.undo import Steps
 from ipam import delegate
 from tests.unit.calls import config, request
 
@@ -38,9 +40,9 @@ class Script:
 
     def refused(self, command: str = "ADD") -> CniError:
         """The error, after all is undone as attach does it."""
-        undo: list[Callable[[], None]] = []
+        steps = Steps()
         call: dict[str, Callable[[], object]] = {
-            "ADD": lambda: delegate.add(self.request("ADD"), undo),
+            "ADD": lambda: delegate.add(self.request("ADD"), steps, {}),
             "CHECK": lambda: delegate.check(self.request("CHECK")),
             "DEL": lambda: delegate.delete(self.request("DEL")),
             "GC": lambda: delegate.gc(self.request("GC")),
@@ -48,8 +50,7 @@ class Script:
         }
         with pytest.raises(CniError) as error:
             call[command]()
-        while undo:
-            undo.pop()()
+        steps.back()
         return error.value
 
     @property
@@ -131,12 +132,12 @@ def test_a_plugin_that_makes_links_is_not_executed_for_addresses(fake: Script, k
     fake.write("")
     (fake.directory / "fake").rename(fake.directory / kind)
     call = request("DEL", config(ipam={"type": kind}), CNI_PATH=str(fake.directory))
-    undo: list[Callable[[], None]] = []
-    for refused in (lambda: delegate.delete(call), lambda: delegate.add(call, undo)):
+    steps = Steps()
+    for refused in (lambda: delegate.delete(call), lambda: delegate.add(call, steps, {})):
         with pytest.raises(CniError) as error:
             refused()
         assert (error.value.code, error.value.msg[:10]) == (errors.INVALID_CONFIG, "ipam.type:")
-    assert undo == []
+    assert str(steps) == ""
     assert not (fake.directory / "calls").exists()
 
 
@@ -188,7 +189,7 @@ def test_the_error_that_one_gives_is_passed_on(fake: Script, command: str) -> No
 
 def test_check_and_delete_are_the_plugins_too(fake: Script) -> None:
     fake.write(f"cat >{fake.directory}/$CNI_COMMAND.stdin\necho '{ADDRESS}'")
-    result = delegate.add(fake.request("ADD"), []).to_json("1.1.0")
+    result = delegate.add(fake.request("ADD"), Steps(), {}).to_json("1.1.0")
     assert result["ips"] == [{"address": "10.1.0.9/24"}]
     delegate.check(fake.request("CHECK", prevResult=result))
     delegate.delete(fake.request("DEL", prevResult=result))
@@ -216,3 +217,29 @@ def test_a_frozen_plugin_gives_the_callers_library_path_back(fake: Script, monke
         delegate.delete(fake.request("DEL"))
         assert "_PYI" not in (fake.directory / "env").read_text()
     assert (fake.directory / "paths").read_text().split() == ["/opt/lib", "none", "/opt/cni/_internal"]
+
+
+def test_a_caller_that_ignores_its_childrens_end_changes_nothing(fake: Script) -> None:
+    """SIGCHLD is inherited ignored, and the kernel then forgets exit statuses (wait(2))."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        fake.write(f"echo '{ADDRESS}'")
+        assert [str(ip.cidr) for ip in delegate.add(fake.request("ADD"), Steps(), {}).ips] == ["10.1.0.9/24"]
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        fake.write("exit 3")
+        assert "failed with exit status 3" in fake.refused().msg
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_an_address_that_is_refused_is_not_taken_from_another_plugin(fake: Script) -> None:
+    fake.write(f"echo '{ADDRESS}'")
+    steps = Steps()
+    with pytest.raises(CniError) as error:
+        delegate.add(fake.request("ADD"), steps, {Address.parse("10.1.0.9"): "it is the host's own, on eth0"})
+    assert (error.value.code, error.value.problem) == (
+        errors.ADDRESS_UNAVAILABLE,
+        "fake gave 10.1.0.9, which cannot be given: it is the host's own, on eth0",
+    )
+    assert steps.back() == []
+    assert fake.calls == ["ADD", "DEL"]

@@ -60,6 +60,11 @@ def test_dual_stack_with_a_range_and_exclusions() -> None:
     assert found["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 
 
+def test_a_router_of_ipv6_may_have_but_a_link_local_address() -> None:
+    [[four], [six]] = plugin("macvlan", subnet=["10.1.0.0/24", "fd00:50::/64"], gateway=["fe80::1"])["ipam"]["ranges"]
+    assert (four, six) == ({"subnet": "10.1.0.0/24"}, {"subnet": "fd00:50::/64", "gateway": "fe80::1"})
+
+
 def test_l3_has_no_gateway_and_says_so() -> None:
     given = options(
         subnet=["10.8.1.0/24", "10.8.2.0/24"], gateway=["10.8.1.1"], opt=["host_iface=eth0", "ipvlan_mode=l3"]
@@ -113,7 +118,7 @@ def test_what_docker_has_and_one_node_does_not_need_is_ignored_with_a_word() -> 
 
 def test_ipvlan_by_dhcp_is_warned_of() -> None:
     _, remarks = conflist("ipvlan", options(ipam_driver="dhcp", opt=["parent=eth0"]))
-    assert any("client ids" in remark for remark in remarks)
+    assert any("they get no lease" in remark for remark in remarks)
 
 
 def test_other_ipam_drivers() -> None:

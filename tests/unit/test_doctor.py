@@ -15,8 +15,8 @@ from cni_core.errors import KERNEL_REFUSED, CniError
 class Link:
     """As much of a link as the doctor looks at."""
 
-    def __init__(self, name: str, index: int = 1, *, carrier: bool = True, flags: int = 0) -> None:
-        self.name, self.index, self.mtu, self.carrier, self.flags = name, index, 1500, carrier, flags
+    def __init__(self, name: str, index: int = 1, *, carrier: bool = True, up: bool = True, flags: int = 0) -> None:
+        self.name, self.index, self.mtu, self.up, self.carrier, self.flags = name, index, 1500, up, carrier, flags
 
 
 class Kernel:
@@ -93,4 +93,5 @@ def test_machines_whose_switch_filters(sys: Path, vendor: str, product: str, fil
 def test_promiscuous_mode_and_a_missing_carrier(sys: Path) -> None:
     assert levels(Link("eth0", flags=0x100))["eth0 is in promiscuous mode, which macvlan does not need"] == WARNING
     assert levels(Link("eth0", carrier=False)) == {"eth0: up, but without a carrier": WARNING}
+    assert levels(Link("eth0", up=False, carrier=False)) == {"eth0: down, MTU 1500": WARNING}
     assert levels(Link("eth0")) == {"eth0: up, MTU 1500": OK}

@@ -19,7 +19,7 @@ from cni_core.errors import CniError
 from cni_core.request import Request
 from cni_core.result import Interface, Result
 from cni_core.schema import validators
-from cni_core.strictjson import MAX_BYTES
+from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT
 from tests.unit.calls import ATTACHMENT, config
 from tests.unit.strategies import json_values
 
@@ -156,12 +156,20 @@ def test_missing_variables_are_named() -> None:
         (b"\xff", " is not JSON: byte 1 is not UTF-8"),
         (b'"x"', " is not a JSON object"),
         (b"[" * 1000, " is not JSON: line 1, column 101: nested deeper than 100 levels"),
-        (b" " * (MAX_BYTES + 1) + b"x", f" is not JSON: longer than {MAX_BYTES} bytes"),
     ],
 )
 def test_a_configuration_that_is_no_json_object_is_a_decoding_failure(command: str, stdin: bytes, why: str) -> None:
     plugin = FakePlugin()
     failure(call(command, stdin, plugin), errors.DECODING_FAILURE, "the configuration on stdin" + why, LATEST)
+    assert not plugin.asked
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
+def test_a_configuration_that_is_too_long_is_refused_and_with_a_result_it_may_be_longer(command: str) -> None:
+    limit = MAX_BYTES if command == "ADD" else MAX_BYTES_WITH_RESULT
+    plugin = FakePlugin()
+    why = f"the configuration on stdin is not JSON: longer than {limit} bytes"
+    failure(call(command, b" " * (limit + 1) + b"x", plugin), errors.DECODING_FAILURE, why, LATEST)
     assert not plugin.asked
 
 
@@ -307,7 +315,7 @@ def test_called_by_hand_it_tells_its_usage_and_does_not_wait_for_stdin(a_pipe_th
     assert (document["code"], document["msg"]) == (errors.INVALID_ENVIRONMENT, "CNI_COMMAND: is not set")
     assert document["cniVersion"] == LATEST
     usage = done.stderr.decode()
-    assert usage.startswith("This is the macvlan CNI plugin: ")
+    assert usage.startswith("This is the macvlan CNI plugin, version ")
     assert "Commands: VERSION, ADD, DEL, CHECK, GC, STATUS." in usage
     assert "Traceback" not in usage
 

@@ -17,5 +17,5 @@ def test_every_code_stands_in_the_document_with_its_meaning() -> None:
 
 
 def test_every_code_has_a_meaning() -> None:
-    codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    codes = {value for name, value in vars(errors).items() if name.isupper() and type(value) is int}
     assert codes == set(errors.MEANING)

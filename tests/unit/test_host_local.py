@@ -24,8 +24,10 @@ from cni_core import errors
 from cni_core.address import Address
 from cni_core.errors import CniError, Interrupted
 from cni_core.files import Directory
+from cni_core.names import Attachment
 from cni_core.request import Request
 from cni_core.result import Result
+from cni_core.undo import Steps
 from ipam import host_local, index, plugin
 from ipam.store import Store
 from tests.unit.calls import attachment, config, host_local as ipam_of, request
@@ -33,8 +35,6 @@ from tests.unit.calls import attachment, config, host_local as ipam_of, request
 REPOSITORY = Path(__file__).parents[2]
 SUBNET = "10.1.0.0/29"  # gives .2 to .6
 SIX = "fd00::/125"  # gives ::2 to ::7
-
-Undo = list[Callable[[], None]]
 
 
 class Leases:
@@ -47,16 +47,17 @@ class Leases:
     def request(self, command: str, container_id: str, ifname: str = "eth0", **members: Any) -> Request:
         return request(command, self.config | members, **attachment(container_id, ifname))
 
-    def add(self, container_id: str, ifname: str = "eth0", *ips: str, undo: Undo | None = None) -> list[str]:
+    def add(self, container_id: str, ifname: str = "eth0", *ips: str, steps: Steps | None = None) -> list[str]:
         """The addresses that it gives; what fails is undone as attach does it."""
-        steps: Undo = [] if undo is None else undo
-        return addresses(self.result(container_id, ifname, *ips, undo=steps))
+        return addresses(self.result(container_id, ifname, *ips, steps=steps or Steps()))
 
-    def result(self, container_id: str, ifname: str = "eth0", *ips: str, undo: Undo) -> Result:
+    def result(self, container_id: str, ifname: str = "eth0", *ips: str, steps: Steps) -> Result:
         try:
-            return host_local.add(self.request("ADD", container_id, ifname, runtimeConfig={"ips": list(ips)}), undo)
+            return host_local.add(
+                self.request("ADD", container_id, ifname, runtimeConfig={"ips": list(ips)}), steps, {}
+            )
         except BaseException:
-            take_back(undo)
+            steps.back()
             raise
 
     def delete(self, container_id: str, ifname: str = "eth0") -> None:
@@ -100,11 +101,6 @@ class Leases:
 
 def addresses(result: Result) -> list[str]:
     return [str(ip.cidr.address) for ip in result.ips]
-
-
-def take_back(undo: Undo) -> None:
-    while undo:
-        undo.pop()()
 
 
 @pytest.fixture
@@ -172,7 +168,7 @@ def test_an_add_tells_prefix_gateway_routes_and_dns(tmp_path: Path) -> None:
         routes=[{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::7", "mtu": 1400}],
         resolvConf=str(resolv_conf),
     )
-    assert leases.result("c1", undo=[]).to_json("1.1.0") == {
+    assert leases.result("c1", steps=Steps()).to_json("1.1.0") == {
         "cniVersion": "1.1.0",
         "ips": [{"address": "10.1.0.2/29", "gateway": "10.1.0.1"}, {"address": "fd00::1/125"}],
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::7", "mtu": 1400}],
@@ -201,9 +197,9 @@ def test_a_route_that_the_kernel_would_refuse_is_refused_before_a_lease_is_taken
 def test_an_add_repeated_keeps_its_one_lease(leases: Leases) -> None:
     assert leases.add("c1") == leases.add("c1") == ["10.1.0.2"]
     before = leases.files()
-    undo: Undo = []
-    assert leases.add("c1", undo=undo) == ["10.1.0.2"]
-    take_back(undo)
+    steps = Steps()
+    assert leases.add("c1", steps=steps) == ["10.1.0.2"]
+    steps.back()
     assert leases.files() == before == {"10.1.0.2": b"c1\r\neth0", "last_reserved_ip.0": b"10.1.0.2"}
 
 
@@ -219,19 +215,19 @@ def test_each_interface_of_a_container_has_a_lease_of_its_own(leases: Leases) ->
 def test_undo_releases_what_this_add_took_and_nothing_else(tmp_path: Path) -> None:
     Leases(tmp_path, SUBNET).add("c1")
     both = Leases(tmp_path, SUBNET, SIX)
-    undo: Undo = []
-    assert both.add("c1", undo=undo) == ["10.1.0.2", "fd00::2"]
-    take_back(undo)
+    steps = Steps()
+    assert both.add("c1", steps=steps) == ["10.1.0.2", "fd00::2"]
+    steps.back()
     assert both.held() == {"10.1.0.2": "c1/eth0"}
     both.delete("c1")
     assert both.held() == {}
 
 
 def test_undo_does_not_release_what_another_has_by_now(leases: Leases) -> None:
-    undo: Undo = []
-    leases.add("c1", undo=undo)
+    steps = Steps()
+    leases.add("c1", steps=steps)
     leases.written_by_others("10.1.0.2", b"c2\r\neth0")
-    take_back(undo)
+    steps.back()
     assert leases.held() == {"10.1.0.2": "c2/eth0"}
 
 
@@ -279,10 +275,8 @@ def test_an_address_asked_for_of_each_set_is_given(tmp_path: Path) -> None:
 def test_an_address_that_another_has_is_refused_naming_who_and_where(leases: Leases) -> None:
     leases.add("c1", "eth0", "10.1.0.5")
     error = refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c2", "eth0", "10.1.0.5")
-    assert error.msg == (
-        "requested IP address 10.1.0.5 is not available in range set 10.1.0.1-10.1.0.6: container c1 has it for eth0"
-    )
-    assert str(leases.directory / "10.1.0.5") in error.details
+    assert error.msg == "requested IP address 10.1.0.5 is not available in range set 10.1.0.1-10.1.0.6"
+    assert error.details == f"Container c1 has it for eth0: the lease is {leases.directory}/10.1.0.5."
     assert leases.held() == {"10.1.0.5": "c1/eth0"}
 
 
@@ -392,7 +386,7 @@ def test_what_is_no_lease_is_left_alone_and_its_address_not_given(leases: Leases
     leases.gc()
     assert leases.files()["10.1.0.2"] == content
     error = refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c1", "eth0", "10.1.0.2")
-    assert error.msg.endswith("its lease is unreadable")
+    assert error.details.startswith("Nobody knows whose: the lease is ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"x", b"10.1.0.99", b"fd00::1", b"\xff"])
@@ -424,7 +418,7 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
     leases = Leases(tmp_path, SUBNET, SIX)
     reserve = Store.reserve
 
-    def interrupted(store: Store, index: int, address: Address, attachment: tuple[str, str]) -> bool:
+    def interrupted(store: Store, index: int, address: Address, attachment: Attachment) -> bool:
         done = reserve(store, index, address, attachment)
         if str(address).startswith("fd00:"):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -628,6 +622,17 @@ def test_leases_of_earlier_boots_are_taken_back_when_the_pool_would_else_be_empt
     assert leases.held() == {"10.1.0.5": "old3/eth0", "10.1.0.2": "new/eth0"}
 
 
+def test_a_fixed_address_whose_holder_is_of_an_earlier_boot_is_given(
+    leases: Leases, reboot: Callable[[], None]
+) -> None:
+    leases.add("c1", "eth0", "10.1.0.5")
+    refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c2", "eth0", "10.1.0.5")
+    reboot()
+    assert leases.add("c2", "eth0", "10.1.0.5") == ["10.1.0.5"]
+    assert leases.held() == {"10.1.0.5": "c2/eth0"}
+    refused(errors.ADDRESS_UNAVAILABLE, leases.add, "c1", "eth0", "10.1.0.5")
+
+
 def test_leases_that_others_gave_are_never_taken_back(leases: Leases, reboot: Callable[[], None]) -> None:
     for n in range(2, 7):
         leases.written_by_others(f"10.1.0.{n}", b"gos\r\neth0")
@@ -718,6 +723,7 @@ def test_two_that_make_the_first_directories_at_once_both_succeed(
 
     monkeypatch.setattr("cni_core.files.mkdir", another_is_faster)
     assert leases.add("c1") == ["10.1.0.2"]
+    assert missed == [str(tmp_path / "var" / "networks" / "net1")]
 
 
 # Any sequence of calls, ours and Go's, of crashes and reboots, against a model
@@ -799,6 +805,8 @@ class AnySequence(RuleBasedStateMachine):
                 continue
             if wanted is None and self.next_free(number) is None:
                 self.release(self.of_earlier_boots())
+            if self.leased.get(wanted or "") in self.of_earlier_boots():
+                self.release({self.leased[wanted or ""]})
             free = self.next_free(number) if wanted is None else wanted if wanted not in self.leased else None
             if free is None:
                 code = errors.ADDRESS_UNAVAILABLE if wanted else errors.POOL_EXHAUSTED
@@ -820,9 +828,9 @@ class AnySequence(RuleBasedStateMachine):
         free = [bool(self.held(who, pool)) or self.next_free(n) is not None for n, pool in enumerate(POOLS)]
         if not all(free):
             return
-        undo: Undo = []
-        given = self.leases.add(*who, undo=undo)
-        take_back(undo)
+        steps = Steps()
+        given = self.leases.add(*who, steps=steps)
+        steps.back()
         if who in self.boots:
             self.boots[who] = self.boot
         for number, address in enumerate(given):
@@ -936,3 +944,15 @@ class AnySequence(RuleBasedStateMachine):
 
 TestAnySequenceOfCalls = AnySequence.TestCase
 TestAnySequenceOfCalls.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def test_addresses_that_are_refused_are_passed_over_and_told_where_they_are_asked_for(leases: Leases) -> None:
+    taken = {Address.parse("10.1.0.2"): "is the host's own, on eth0"}
+    request = leases.request("ADD", "c1")
+    assert addresses(host_local.add(request, Steps(), taken)) == ["10.1.0.3"]
+    # What it holds already, too: it is asked again after its steps were taken back, or an earlier ADD was killed.
+    again = {Address.parse("10.1.0.3"): "is in use by 02:00:00:00:00:09"}
+    assert addresses(host_local.add(request, Steps(), taken | again)) == ["10.1.0.4"]
+    asked = leases.request("ADD", "c2", runtimeConfig={"ips": ["10.1.0.2"]})
+    error = refused(errors.ADDRESS_UNAVAILABLE, host_local.add, asked, Steps(), taken)
+    assert error.msg == "the address asked for, 10.1.0.2, is the host's own, on eth0"

@@ -20,10 +20,11 @@ from tests.unit.strategies import outputs
 
 
 class Peer:
-    """A socket whose datagrams are made up; a time-out where there are no more."""
+    """A socket whose datagrams are made up, of the kernel's port or another; a time-out where there are no more."""
 
-    def __init__(self, datagrams: Iterator[tuple[bytes, int]]) -> None:
+    def __init__(self, datagrams: Iterator[tuple[bytes, int]], ports: Iterator[int] | None = None) -> None:
         self.datagrams = datagrams
+        self.ports = ports or repeat(0)
 
     def settimeout(self, seconds: float) -> None:
         assert 0 < seconds <= 10
@@ -31,18 +32,18 @@ class Peer:
     def setsockopt(self, *_: int) -> None:
         pass
 
-    def bind(self, _: tuple[int, int]) -> None:
+    def connect(self, _: tuple[int, int]) -> None:
         pass
 
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, None]:
+    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, tuple[int, int]]:
         try:
             datagram, flags = next(self.datagrams)
         except StopIteration:
             raise TimeoutError from None
-        return datagram[:size], [], flags, None
+        return datagram[:size], [], flags, (next(self.ports), 0)
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -90,6 +91,15 @@ def test_replies_without_an_end_are_an_error(
     monkeypatch.setattr(rtnl_socket, "_DATAGRAMS", 1000)
     with pytest.raises(CniError):
         ask(Rtnl())
+
+
+def test_what_comes_from_another_port_than_the_kernels_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    success, refused = bytes(20), struct.pack("=i", -19) + bytes(16)
+    forged, real = message(NLMSG_ERROR, 0, 1, success), message(NLMSG_ERROR, 0, 1, refused)
+    answers, ports = iter([(forged, 0), (b"garbage", MSG_TRUNC), (real, 0)]), iter([4711, 4711, 0])
+    monkeypatch.setattr(rtnl_socket, "socket", lambda *_: Peer(answers, ports))
+    with pytest.raises(CniError, match="ENODEV"):
+        Rtnl().execute(del_link(5))
 
 
 def test_a_reply_that_never_comes_is_to_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

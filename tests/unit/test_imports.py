@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.unit.calls import host_local
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py", "cni_cli", "conformance")
@@ -22,7 +27,7 @@ NOT_PER_POD |= {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
-    ("cni_core.netns.setns", "ctypes"),  # os.setns came with Python 3.12
+    ("cni_core.native.setns", "ctypes"),  # posix.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
     ("cni_macvlan_py.__main__.commands", "cni_cli.main"),  # for a person
     ("cni_ipvlan_py.__main__.commands", "cni_cli.main"),
@@ -36,6 +41,65 @@ ARROWS = {
     "cni_ipvlan_py": {"cni_core", "ipam"},
     "cni_cli": {"cni_core", "ipam", "cni_macvlan_py", "cni_ipvlan_py"},
     "conformance": set[str](),
+}
+
+# The floors of cni_core and ipam: a module imports of them only what is on a floor below its own.
+FLOORS = (
+    # The ground: errors, names and numbers; what is of types alone.
+    ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings", "native"),
+    # Documents and messages as values.
+    ("gojson", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
+    ("config",),
+    # The doors to the outside: the caller, files, the kernel.
+    ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
+    ("netns",),
+    # What is decided, and what one thing needs done.
+    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
+    ("shared", "link"),
+    ("attach",),
+    ("debug",),
+    ("entry",),
+)
+IPAM_FLOORS = (
+    ("ranges", "resolv_conf", "unaddressed", "pool"),
+    ("index", "delegate", "held"),
+    ("store", "verbs"),
+    ("host_local", "domain", "contact", "etcd"),
+    ("plugin", "nodes"),
+    ("claims",),
+)
+
+# What an ADD imports of ours, where it asks host-local for IPv4 and nothing else: each is time of each pod.
+OF_ANY_CALL = {
+    "cni_core",
+    *(
+        f"cni_core.{name}"
+        for name in (
+            *(
+                "address",
+                "config",
+                "entry",
+                "errors",
+                "files",
+                "gojson",
+                "interrupts",
+                "names",
+                "native",
+                "request",
+                "result",
+                "schema",
+            ),
+            *("schema.formats", "schema.spellings", "schema.validators", "second_tier", "strictjson", "sysctl", "undo"),
+        )
+    ),
+    *("ipam", "ipam.host_local", "ipam.index", "ipam.ranges", "ipam.store"),
+}
+OF_A_LINK = {
+    f"cni_core.{name}"
+    for name in (
+        *("attach", "hostsown", "link", "netns", "network", "parent", "records"),
+        *("rtnl", "rtnl.messages", "rtnl.socket", "shared", "task"),
+    )
 }
 
 
@@ -105,6 +169,63 @@ def test_the_arrows_of_the_layout_go_one_way(package: str) -> None:
             target = what.partition(".")[0]
             if target in PACKAGES and target != package and (where, what) not in ALLOWED:
                 assert target in ARROWS[package], f"{where} imports {what}"
+
+
+@pytest.mark.parametrize(("package", "floors"), [("cni_core", FLOORS), ("ipam", IPAM_FLOORS)])
+def test_a_module_imports_only_what_is_on_a_floor_below(package: str, floors: tuple[tuple[str, ...], ...]) -> None:
+    floor_of = {f"{package}.{name}": i for i, floor in enumerate(floors) for name in floor}
+    packages = {package, f"{package}.rtnl", f"{package}.schema"}
+    assert floor_of.keys() | packages | NOT_PER_POD >= {name for name in MODULES if name.startswith(package)}
+    for name, floor in floor_of.items():
+        for where, what in imports(name, [MODULES[name]]):
+            if (where, what) not in ALLOWED and what in floor_of:
+                assert floor_of[what] < floor, f"{where} imports {what}"
+
+
+CALL = """
+import sys
+from cni_core import entry
+from cni_macvlan_py.__main__ import {plugin}
+environ = {{b"CNI_COMMAND": b"ADD", b"CNI_CONTAINERID": b"c1", b"CNI_NETNS": b"/run/netns/c1", b"CNI_IFNAME": b"eth0"}}
+{prepare}
+status, answer = entry.call(environ, sys.stdin.buffer.read(), {plugin})
+assert status == 0, answer
+print(*(name for name in sys.modules if name.partition(".")[0] in ("cni_core", "ipam")))
+"""
+# In place of the kernel: what the call asks of it is all the same here.
+PREPARE = """
+from tests.unit import kernel
+lists = kernel.Kernel()
+lists.namespace("/run/netns/c1")
+from cni_core import netns, records, sysctl
+netns.Place.host = lists.host_place
+records.ROOT, sysctl.read, sysctl.write = {root!r}, lists.read_sysctl, lists.write_sysctl
+"""
+
+
+def imported(tmp_path: Path, plugin: str, prepare: str) -> set[str]:
+    """By an ADD of the plugin in a process of its own."""
+    source = CALL.format(plugin=plugin, prepare=prepare)
+    config = {"name": "net1", "master": "eth0", "ipam": host_local(tmp_path / "networks", "10.1.0.0/24")}
+    stub = "import cni_core.entry; cni_core.entry.main = lambda *_: None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", stub + source],
+        input=json.dumps(config).encode(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return set(done.stdout.decode().split())
+
+
+def test_an_add_of_host_local_imports_nothing_of_links(tmp_path: Path) -> None:
+    assert imported(tmp_path, "host_local", "") == OF_ANY_CALL | {"ipam.plugin"}
+
+
+def test_an_add_of_a_link_imports_what_it_needs(tmp_path: Path) -> None:
+    prepare = PREPARE.format(root=str(tmp_path / "records"))
+    assert imported(tmp_path, "macvlan", prepare) == OF_ANY_CALL | OF_A_LINK
 
 
 def test_the_walk_finds_an_import_wherever_it_hides() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from cni_core import interrupts, netns
-from cni_core.attach import take_back
-from cni_core.errors import CniError, Interrupted
-from cni_core.netns import OWN, Entered, Sandbox
+from cni_core.errors import Interrupted
+from cni_core.netns import OWN, Place
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +33,10 @@ def test_who_is_interrupted_as_it_enters_or_leaves_a_namespace_is_at_home(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(netns, "setns", setns)
-    with Sandbox(OWN, own=True) as sandbox:
-        with pytest.raises(Interrupted), Entered(sandbox):
+    with Place.host() as home, Place(OWN, os.open(OWN, os.O_RDONLY), home) as place:
+        with pytest.raises(Interrupted), place.entered():
             pass
-        assert entered[-1] != sandbox.fd
+        assert entered[-1] == home.fd
         assert len(entered) == interrupted + 1
 
 
@@ -51,15 +50,3 @@ def test_what_is_ignored_is_ended_by_a_signal_again_when_another_program_is_exec
     interrupts.ignore()
     os.kill(os.getpid(), signal.SIGTERM)
     assert os.spawnv(os.P_WAIT, "/bin/sh", ["sh", "-c", "kill -TERM $$; exit 7"]) == -signal.SIGTERM
-
-
-def test_one_step_that_cannot_be_undone_leaves_the_others_to_be() -> None:
-    undone = []
-
-    def fail() -> None:
-        raise ValueError("a defect")
-
-    undo: list[Callable[[], None]] = [lambda: undone.append(1), fail, lambda: undone.append(3)]
-    error = CniError(101, "no")
-    take_back(undo, error)
-    assert (undone, error.details) == ([3, 1], "Not undone: a defect.")

@@ -20,6 +20,7 @@ from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, rtmsg
 
 from cni_core import netns
 from cni_core.address import Address, Cidr
+from cni_core.network import Network
 from cni_core.rtnl import messages, socket as rtnl_socket
 from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Reply, Route
 from cni_ipvlan_py import link as ipvlan
@@ -110,7 +111,13 @@ OURS = {
 OURS |= {f"IPVLAN_MODE_{name.upper()}": number for name, number in ipvlan.MODES.items()}
 OURS |= {f"IPVLAN_F_{name.upper()}": number for name, number in ipvlan.FLAGS.items() if number}
 # Not in the headers that are given to programs, and pyroute2 has no name for it: net/socket.h, ioctl's own form.
-ELSEWHERE = {"MSG_TRUNC": 0x20, "SOL_NETLINK": 270, "NS_GET_NSTYPE": 0xB7 << 8 | 3}
+ELSEWHERE = {
+    "MSG_TRUNC": 0x20,
+    "SOL_NETLINK": 270,
+    "NS_GET_NSTYPE": 0xB7 << 8 | 3,
+    "USER_METRIC": 1024,
+    "ARPHRD_ETHER": 1,
+}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -160,7 +167,7 @@ def test_a_link_is_looked_up_by_name_or_by_index(name: str, index: int) -> None:
 def test_a_new_macvlan_reads_as_it_was_asked_for(
     name: str, parent: int, netns: int, mtu: int, mac: bytes, mode: str, queue: int
 ) -> None:
-    data = macvlan.info_data({"mode": mode, "bcqueuelen": queue})
+    data = macvlan.info_data(Network({"name": "x", "mode": mode, "bcqueuelen": queue}))
     message = messages.new_link(name, "macvlan", data, parent=parent, netns=netns, mtu=mtu, mac=mac)
     read = read_by_pyroute2(message, ifinfmsg.ifinfmsg)
     assert read["header"]["type"] == pyroute2.netlink.rtnl.RTM_NEWLINK
@@ -241,7 +248,7 @@ def test_a_new_route_reads_as_it_was_asked_for(route: Route) -> None:
     message = messages.new_route(route)
     read = read_by_pyroute2(message, rtmsg.rtmsg)
     assert read["header"]["type"] == pyroute2.netlink.rtnl.RTM_NEWROUTE
-    assert message.flags == pyroute2.netlink.NLM_F_CREATE | pyroute2.netlink.NLM_F_APPEND
+    assert message.flags == pyroute2.netlink.NLM_F_CREATE
     assert (read["family"], read["dst_len"], read["src_len"], read["tos"]) == (route.dst.family, route.dst.length, 0, 0)
     link_scope = route.gateway is None and route.dst.family == AF_INET
     assert read["scope"] == (route.scope if route.scope is not None else 253 if link_scope else 0)
@@ -259,16 +266,17 @@ def test_a_new_route_reads_as_it_was_asked_for(route: Route) -> None:
         assert metrics.get_attr("RTAX_ADVMSS") == (route.advmss or None)
 
 
-@pytest.mark.parametrize("family", [AF_UNSPEC, AF_INET, AF_INET6])
-def test_addresses_and_routes_are_listed_by_a_dump_of_a_family(family: int) -> None:
-    for message, codec, kind in (
-        (messages.get_addresses(family), ifaddrmsg.ifaddrmsg, "RTM_GETADDR"),
-        (messages.get_routes(family), rtmsg.rtmsg, "RTM_GETROUTE"),
-    ):
-        read = read_by_pyroute2(message, codec)
+@pytest.mark.parametrize("family", [AF_INET, AF_INET6])
+@pytest.mark.parametrize("link", [0, 7])
+def test_addresses_and_routes_are_listed_by_a_dump_of_what_is_looked_for(family: int, link: int) -> None:
+    addresses = read_by_pyroute2(messages.get_addresses(link), ifaddrmsg.ifaddrmsg)
+    routes = read_by_pyroute2(messages.get_routes(family, link), rtmsg.rtmsg)
+    for read, kind in ((addresses, "RTM_GETADDR"), (routes, "RTM_GETROUTE")):
         assert read["header"]["type"] == getattr(pyroute2.netlink.rtnl, kind)
         assert read["header"]["flags"] & pyroute2.netlink.NLM_F_DUMP == pyroute2.netlink.NLM_F_DUMP
-        assert read["family"] == family
+    assert (addresses["family"], addresses["index"], routes["family"]) == (AF_UNSPEC, link, family)
+    asked = (routes.get_attr("RTA_TABLE"), routes.get_attr("RTA_OIF"))
+    assert asked == ((254, link) if link else (None, None))
 
 
 def test_every_message_says_what_it_is_for() -> None:
@@ -495,7 +503,9 @@ DATAGRAMS = [
 ]
 VALID = [
     *(Message(part.kind, part.flags, part.body, "").encode(7, 0) for part in DATAGRAMS),
-    messages.new_link("x", "macvlan", macvlan.info_data({}), parent=1, netns=2, mtu=3, mac=bytes(6)).encode(7, 0),
+    messages.new_link(
+        "x", "macvlan", macvlan.info_data(Network({"name": "x"})), parent=1, netns=2, mtu=3, mac=bytes(6)
+    ).encode(7, 0),
     messages.new_address(3, Cidr.parse("10.1.0.5/16"), dad=True).encode(7, 0),
     messages.new_address(3, Cidr.parse("fd00::5/64"), dad=False).encode(7, 0),
     messages.new_route(Route(Cidr.parse("::/0"), Address.parse("fd00::1"), [3], mtu=1400)).encode(7, 0),

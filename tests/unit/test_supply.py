@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,3 +26,21 @@ def test_every_part_of_the_build_has_a_version_and_hashes() -> None:
 
 def test_what_is_asked_for_is_what_is_pinned() -> None:
     assert pinned("requirements.in").keys() <= pinned("requirements.txt").keys()
+
+
+def test_without_a_package_index_the_last_line_says_what_is_missing(tmp_path: Path) -> None:
+    """The environment and pip are real ones."""
+    venv = tmp_path / "venv"
+    done = subprocess.run(
+        ["make", "--no-print-directory", f"VENV={venv}", f"{venv}/build"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull},
+        capture_output=True,
+        text=True,
+    )
+    *_, ours, makes = done.stderr.splitlines()
+    assert makes.startswith("make: ***")
+    assert ours == (
+        f"What requirements.txt lists is missing in {venv}, and pip could not install it: it needs a package index."
+    )
+    assert not (venv / "build").exists()

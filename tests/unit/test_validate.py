@@ -46,8 +46,8 @@ def test_each_problem_has_its_line_path_and_suggestion() -> None:
             'plugins[0].mode: "bridged" is not one of bridge, private, vepa, passthru; did you mean bridge?',
             True,
         ),
-        (9, "plugins[0].MTU: nobody knows this key; did you mean mtu?", False),
-        (12, "plugins[0].ipam.ranges[0][0].rangestart: nobody knows this key; did you mean rangeStart?", False),
+        (9, "plugins[0].MTU: is read as mtu, which is the usual spelling", False),
+        (12, "plugins[0].ipam.ranges[0][0].rangestart: is read as rangeStart, which is the usual spelling", False),
         (
             14,
             'plugins[0].ipam.routes[0].dst: "10.9.0.0" is not an address with a prefix length, such as 10.1.0.0/16',
@@ -79,7 +79,10 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
         (plain(cniVersion="1.0.1"), ['cniVersion: "1.0.1" is not one of']),
         (plain(cniVersion=None), ["cniVersion is missing, and taken for 0.1.0"]),
         (plain(capabilities=["ips"]), ["capabilities: is not an object of booleans"]),
-        (plain(parent="eth0", Mode="vepa"), ["Mode: nobody knows", "parent: nobody knows this key; did you mean mas"]),
+        (
+            plain(parent="eth0", Mode="vepa"),
+            ["Mode: is read as mode", "parent: nobody knows this key; did you mean mas"],
+        ),
         (plain(ipam={"type": "host_local"}), ['ipam.type: "host_local" is another plugin; did you mean host-local?']),
         (plain(mac="01:00:00:00:00:01"), ["mac: 01:00:00:00:00:01 is not the address of a single host"]),
         ('{"cniVersion": "1.0.0", "name": "lan", "Plugins": []}', ["Plugins: nobody knows", "type is missing"]),
@@ -90,7 +93,13 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ['cniVersion: "1.0.1" is not one of'],
         ),
         (plain(type="macvlam"), ['type: "macvlam" is not a plugin of ours; did you mean macvlan?']),
-        (plain(internal=True, master="eth0"), ["master: has no place beside internal"]),
+        (plain(type="cni-macvlan-py", internal=True, master="eth0"), ["master: has no place beside internal"]),
+        (
+            plain(
+                vlan=5, ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24", "ipRange": "10.1.0.8/29"}]]}
+            ),
+            ["ipam.ranges[0][0].ipRange: is obeyed; Go's plugins", "vlan: is obeyed; Go's plugins"],
+        ),
         (
             plain(ipam={"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}),
             ["ipam: "],
@@ -99,13 +108,13 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             plain(
                 ipam={
                     "type": "host-local",
-                    "ranges": [[{"subnet": "10.1.0.5/24"}], [{"subnet": "10.2.0.0/24", "gateway": "10.3.0.1"}]],
+                    "ranges": [[{"subnet": "10.1.0.5/24"}], [{"subnet": "10.2.0.0/24", "gateway": "fd00::1"}]],
                     "routes": [{"dst": "10.9.0.5/24"}, {"dst": "10.9.0.0/24", "gw": "fd00::1"}],
                 }
             ),
             [
                 "ipam.ranges[0][0]: subnet 10.1.0.5/24 has host bits set",
-                "ipam.ranges[1][0]: gateway 10.3.0.1 is not in subnet",
+                "ipam.ranges[1][0]: gateway fd00::1 is not of the family",
                 "ipam.routes[0].dst: 10.9.0.5/24 has host bits set",
                 "ipam.routes[1]: gw fd00::1 is not of the family",
             ],
@@ -115,7 +124,7 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ["ipam.routes[0].dst: 10.2.0.5/16 has host bits set"],
         ),
         (
-            plain(internal=True, ipam=LOCAL | {"routes": [{"dst": "0.0.0.0/0"}]}),
+            plain(type="cni-macvlan-py", internal=True, ipam=LOCAL | {"routes": [{"dst": "0.0.0.0/0"}]}),
             ["ipam.routes[0]: is a default route, and internal has none"],
         ),
         (
@@ -123,12 +132,12 @@ LOCAL = {"type": "host-local", "subnet": "10.1.0.0/24"}
             ["mtu: 1279 is less than IPv6's 1280"],
         ),
         (
-            plain(ipam=LOCAL | {"ipRange": "10.1.0.0/31"}),
+            plain(type="cni-macvlan-py", ipam=LOCAL | {"ipRange": "10.1.0.0/31"}),
             ["ipam: no address of 10.1.0.1-10.1.0.254 can be chosen"],
         ),
         (
             plain(cniVersion="0.2.0", ipam=LOCAL | {"ranges": [[{"subnet": "10.2.0.0/24"}]]}),
-            ["ipam: cniVersion 0.2.0 has no more than one address of a family"],
+            ["ipam: CNI version 0.2.0 does not support more than 1 address per family"],
         ),
     ],
 )

@@ -16,6 +16,7 @@ GROUPS = (
     "requested",
     "delegation",
     "routes",
+    "inputs",
     "delete",
     "check",
     "collect",

@@ -91,7 +91,9 @@ def the_flag_is_another(world: World) -> None:
 OF_IPV6: dict[str, Callable[[Pod], None]] = {
     "an address is gone": _ip("addr del fd00:1::2/64 dev eth0"),
     "a route is gone": _ip("-6 route del default"),
-    "a route goes elsewhere": _ip("-6 route replace default via fd00:1::9 dev eth0"),
+    "a route goes elsewhere": lambda pod: pod.container.ip_batch(
+        ["route del ::/0 via fd00:1::1", "route add ::/0 via fd00:1::9 dev eth0"]
+    ),
 }
 
 

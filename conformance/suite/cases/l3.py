@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.suite import kernel
-from conformance.suite.case import equal, expect, extension
+from conformance.suite.case import equal, expect, extension, reference
 from conformance.suite.world import Pod, World
 
 DESIGN = "design: ipvlan L3"
@@ -86,12 +86,22 @@ def a_remote_host_reaches_them(world: World) -> None:
 
 
 @extension(DESIGN)
-def a_subnet_of_the_parent_is_refused(world: World) -> None:
-    """A subnet that overlaps one on the parent is an error that names it, and nothing is left."""
+def a_subnet_of_the_parent_that_needs_a_route_is_refused(world: World) -> None:
+    """With hostRoutes a subnet that overlaps one on the parent is an error that names it, and nothing is left."""
     world.node.address("eth0", "10.1.0.7/24")
-    error = _pod(world, "10.1.0.0/25").add().error()
+    error = _pod(world, "10.1.0.0/25", hostRoutes=True).add().error()
     expect("10.1.0." in error["msg"], f"no subnet is named: {error}")
     equal("leases", world.leases(), {})
+
+
+@reference("published configurations: ipvlan l3 in the subnet of the parent")
+def a_subnet_of_the_parent(world: World) -> None:
+    """In the parent's own subnet ADD, CHECK and DEL of l3 work."""
+    world.node.address("eth0", "10.1.0.7/24")
+    pod = _pod(world, "10.1.0.128/25").added()
+    pod.check().nothing()
+    pod.delete().nothing()
+    expect(not pod.has_link, "the link is still there after DEL")
 
 
 @extension(DESIGN)

@@ -228,12 +228,18 @@ def no_parent_that_exists(world: World, plugin: str) -> None:
     expect("nowhere0" in said and "nowhere1" in said, f"not both are named: {error}")
 
 
-@extension("design: errors, and peers: a parent that is down", each=LINKS)
+@reference("plugins macvlan_test.go, ipvlan_test.go: a parent that is down", each=LINKS)
 def a_parent_that_is_down(world: World, plugin: str) -> None:
-    """{0} tells a parent that is down by name, with the command that mends it."""
+    """{0} attaches to a parent that is down; CHECK passes, and packets of both families go when it comes up."""
+    expect(world.beyond, "there is nobody to answer")
     world.node.ip("link set eth0 down")
-    error = world.pod(plugin).add().error()
-    expect("ip link set eth0 up" in error.get("details", ""), f"no mend: {error}")
+    pod = world.pod(plugin, ipam=world.dual_stack()).added()
+    if pod.config["cniVersion"] in WITH_CHECK:
+        pod.check().nothing()
+    world.node.ip("link set eth0 up")
+    for address in ("10.1.0.1", "fd00:1::1"):
+        expect(pod.container.ping(address), f"no answer from {address} after the parent came up")
+    pod.delete().nothing()
 
 
 # Who is on the parent, and who comes.

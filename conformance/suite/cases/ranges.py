@@ -66,8 +66,8 @@ def one_address_of_each_family_in_old_versions(world: World, version: str) -> No
     equal("addresses", pod.addresses, ["10.1.0.2/24", "fd00:1::2/64"])
 
 
-@extension("peers: plugins issue 1293, a gateway of the wrong family or subnet", each=("fd00:1::1", "10.2.0.1"))
-def a_gateway_of_another_subnet(world: World, gateway: str) -> None:
+@extension("peers: plugins issue 1293, a gateway of the wrong family", each=("fd00:1::1",))
+def a_gateway_of_another_family(world: World, gateway: str) -> None:
     """The gateway {0} of 10.1.0.0/24 is an error."""
     ranges = [[{"subnet": "10.1.0.0/24", "gateway": gateway}]]
     world.pod("host-local", ipam=world.ipam(ranges=ranges)).add().error()

@@ -1,6 +1,6 @@
 """What is on a parent, in whatever namespace and of whoever's making: the kernel is asked, since no dump tells.
 
-The kernel refuses to mix kinds, so whether a link of one can be made tells whether there are any of the other.
+The kernel does not mix kinds on a parent, so whether a link of one can be made tells whether there are any of another.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from errno import EBUSY, EINVAL
 from posix import listdir, stat
 
 from cni_core.errors import CniError
-from cni_core.netns import Sandbox
 from cni_core.rtnl.messages import del_link, new_link, u16, u32
 from cni_core.rtnl.socket import KernelError
 
@@ -17,48 +16,48 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cni_core.netns import Place
     from cni_core.rtnl.messages import Link
-    from cni_core.rtnl.socket import Rtnl
 
 # linux/if_link.h: IFLA_MACVLAN_MODE bridge; IFLA_IPVLAN_MODE l2, which harms nobody if there is no ipvlan.
 _DATA = {"macvlan": u32(1, 4), "ipvlan": u16(1, 0)}
 _TAKEN = (EBUSY, EINVAL)  # by the other kind; by passthru
 
 
-class Probe:
-    """Makes links on a parent that go at once; what a killed call left of one goes at either end of a with block."""
+class Uppers:
+    """Asks by making links on the parent, which go at once; what a killed call left of one goes at either end of a with
+    block.
+    """
 
-    __slots__ = ("_host", "_inside", "_name", "_netns", "parent")
+    __slots__ = ("_home", "_name", "_place", "parent")
 
-    def __init__(self, name: str, parent: Link, host: Rtnl, netns: int, inside: Rtnl) -> None:
-        """host is the socket of the parent's namespace; the links are made in the one of the descriptor netns, whose
-        socket inside is."""
+    def __init__(self, parent: Link, home: Place, name: str, place: Place) -> None:
+        """home: where the parent is; the links that are made to ask have that name, in that place."""
         self.parent = parent
+        self._home = home
         self._name = name
-        self._host = host
-        self._netns = netns
-        self._inside = inside
+        self._place = place
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> Uppers:
         self._clear()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._clear()
 
-    def makes(self, kind: str) -> bool:
+    def admit(self, kind: str) -> bool:
         """Whether a link of the kind can be made; ask for macvlan first: an ipvlan switches others of its kind."""
         message = new_link(
             self._name,
             kind,
             _DATA[kind],
             parent=self.parent.index,
-            netns=self._netns,
+            netns=self._place.fd,
             mtu=self.parent.mtu,
             mac=b"",
         )
         try:
-            self._host.execute(message)
+            self._home.rtnl.execute(message)
         except KernelError as error:
             if error.errno in _TAKEN:
                 return False
@@ -66,21 +65,26 @@ class Probe:
         self._clear()
         return True
 
+    @property
+    def are_none(self) -> bool:
+        """Whether there is neither a macvlan nor an ipvlan, nor a bridge or a bond that has the parent as a port."""
+        return self.admit("macvlan") and self.admit("ipvlan")
+
     def _clear(self) -> None:
-        link = self._inside.link(self._name)
+        link = self._place.rtnl.link(self._name)
         if link:
-            self._inside.execute(del_link(link.index))
+            self._place.rtnl.execute(del_link(link.index))
 
 
-def children_of(parent: int) -> Iterator[tuple[Link, Rtnl]]:
-    """The links on a parent of our namespace in whatever other namespace we can enter, with a socket there."""
+def elsewhere(parent: int, host: Place) -> Iterator[tuple[Link, Place]]:
+    """The links on a parent of the host in whatever other namespace we can enter, each with its place."""
     for path in _namespaces():
         try:
-            with Sandbox(path) as sandbox, sandbox.rtnl() as inside:
-                for link in inside.links():
+            with host.container(path) as place:
+                for link in place.rtnl.links():
                     # The other end of a veth is told as its parent, too.
                     if link.parent == parent and link.parent_nsid is not None and link.kind != "veth":
-                        yield link, inside
+                        yield link, place
         except (CniError, OSError):  # gone meanwhile, or the host's own
             continue
 

@@ -1,0 +1,62 @@
+"""The network's configuration as values: read once from the document that the schema accepted, then by attribute.
+
+Each value is what the plugins go by: a key that is absent, null, empty or zero, all of which Go's plugins take for the
+same, has its default here. What only one reader needs stays as it is: `ipam`, for the IPAM that it names.
+"""
+
+from __future__ import annotations
+
+from cni_core.names import split_vlan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Network:
+    """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
+
+    masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
+    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad: empty where none is. host_routes: None
+    where the configuration does not say. dns: the specification's dictionary, empty if there is none. What the kind's
+    schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
+    """
+
+    __slots__ = (
+        "bc_queue_length",
+        "dad",
+        "dns",
+        "flag",
+        "host_routes",
+        "internal",
+        "ipam",
+        "link_in_container",
+        "mac",
+        "masters",
+        "mode",
+        "mtu",
+        "name",
+        "vlan",
+    )
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        master: str | list[str] = config.get("master") or []
+        self.name: str = config["name"]
+        self.masters: list[str] = [master] if isinstance(master, str) else master
+        self.vlan: int = config.get("vlan") or 0
+        self.internal: bool = config.get("internal", False)
+        self.link_in_container: bool = config.get("linkInContainer", False)
+        self.mode: str = config.get("mode", "")
+        self.flag: str = config.get("flag", "")
+        self.mtu: int = config.get("mtu", 0)
+        self.mac: str = config.get("mac", "")
+        self.bc_queue_length: int = config.get("bcqueuelen", 0)
+        self.dad: str = config.get("dad", "")
+        self.host_routes: bool | None = config.get("hostRoutes")
+        self.dns: dict[str, Any] = config.get("dns", {})
+        self.ipam: dict[str, Any] = config.get("ipam", {})
+
+    @property
+    def may_make_its_parent(self) -> bool:
+        """Whether the parent may be one that an ADD makes: a dummy, or a VLAN."""
+        return self.internal or self.vlan > 0 or any(split_vlan(name) for name in self.masters)

@@ -1,0 +1,209 @@
+"""Records of which attachment uses what: a parent, as what; a host route.
+
+A parent's uppers lie in the containers' namespaces, where no dump of the host's finds them, so this is how an error can
+name them. Below ROOT, on a tmpfs that goes with the boot:
+
+    lock                                flocked by whoever reads or writes
+    attachments/CONTAINERID:IFNAME      "NETWORK @NAMESPACE USED…"; written first, removed last
+    users/USED/CONTAINERID:IFNAME       empty; a parent's is flocked by an ADD for as long as it runs
+    parents/PARENT                      what the parent is used as (LinkKind.use)
+
+NAMESPACE is the inode of the container's, by which a DEL knows it. USED is the key of something shared
+(cni_core.shared), which is a file's name: digits first, then of [0-9a-f.:,_].
+"""
+
+from __future__ import annotations
+
+from errno import EEXIST, ENOTEMPTY
+from posix import close, rmdir
+
+from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
+from cni_core.files import Directory
+from cni_core.names import Attachment
+
+ROOT = "/run/cni-vlan"
+
+_NAMESPACE = "@"
+
+_USED_CHARACTERS = frozenset("0123456789abcdef.:,_")
+
+
+class Record:
+    """Of one attachment: its network's name, the inode of its network namespace (0: an earlier version did not record
+    it), and the keys of what it uses, the oldest first.
+    """
+
+    __slots__ = ("namespace", "network", "used")
+
+    def __init__(self, network: str, namespace: int, used: list[str]) -> None:
+        self.network = network
+        self.namespace = namespace
+        self.used = used
+
+    @classmethod
+    def parse(cls, text: str) -> Record:
+        network, *rest = text.split(" ")
+        inodes = [int(part[1:]) for part in rest if part[:1] == _NAMESPACE and part[1:].isdigit()]
+        used = [key for key in rest if key[:1].isdigit() and _USED_CHARACTERS.issuperset(key)]
+        return cls(network, inodes[0] if inodes else 0, used)
+
+    def __str__(self) -> str:
+        return " ".join([self.network, f"{_NAMESPACE}{self.namespace}", *self.used])
+
+
+class Records:
+    """The records, locked against every other process from entry to exit of a with block.
+
+    Without create, FileNotFoundError where nothing was recorded since the boot.
+    """
+
+    __slots__ = ("_lock", "_opened", "_read", "_root")
+
+    def __init__(self, *, create: bool) -> None:
+        self._root = Directory(ROOT, create=create)
+        self._opened: dict[str, Directory] = {}
+        self._read: dict[str, str | None] = {}  # by path: while the lock is held nobody else writes
+
+    def __enter__(self) -> Records:
+        try:
+            self._lock = self._root.lock()
+        except BaseException:
+            self._root.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close(self._lock)
+        for directory in (*self._opened.values(), self._root):
+            directory.close()
+
+    def _part(self, name: str) -> Directory:
+        """attachments, users or parents."""
+        if name not in self._opened:
+            self._opened[name] = Directory(name, create=True, above=self._root)
+        return self._opened[name]
+
+    def _text(self, part: str, name: str) -> str | None:
+        path = f"{part}/{name}"
+        if path not in self._read:
+            self._read[path] = self._part(part).read(name)
+        return self._read[path]
+
+    def _write(self, part: str, name: str, text: str | None) -> None:
+        """Writes or (None) removes a file."""
+        self._read.pop(f"{part}/{name}", None)  # until it is done, and if it is not, nobody knows
+        if text is None:
+            self._part(part).remove(name)
+        else:
+            self._part(part).write(name, text)
+        self._read[f"{part}/{name}"] = text
+
+    def _users(self, used: str, *, create: bool) -> Directory:
+        return Directory(used, create=create, above=self._part("users"))
+
+    # What a parent is used as
+
+    def use(self, parent: str) -> str:
+        """What the parent of that key is used as; empty if it is not."""
+        return self._text("parents", parent) or ""
+
+    # One attachment
+
+    def of(self, attachment: Attachment) -> Record | None:
+        text = self._text("attachments", attachment.record)
+        return None if text is None else Record.parse(text)
+
+    def join(self, attachment: Attachment, network: str, namespace: int, parent: str, use: str) -> int:
+        """Records that an attachment of the network, in the namespace of that inode, uses a parent, and as what.
+
+        Returns a descriptor that tells others, until it is closed, that an ADD of the attachment runs. CniError
+        TRY_AGAIN_LATER where another one does.
+        """
+        self._note(attachment, network, namespace, parent)
+        with self._users(parent, create=True) as users:
+            running = users.try_lock(attachment.record, create=True)
+        if running is None:
+            raise CniError(
+                TRY_AGAIN_LATER, f"another ADD of {attachment.ifname} in {attachment.container_id} is running"
+            )
+        if self.use(parent) != use:
+            self._write("parents", parent, use)
+        return running
+
+    def add(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
+        """Records likewise that it uses something that is no parent."""
+        self._note(attachment, network, namespace, used)
+        with self._users(used, create=True) as users:
+            users.write(attachment.record, "")
+
+    def _note(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
+        before = self.of(attachment)
+        if before is None or (before.network, before.namespace) != (network, namespace):
+            record = Record(network, namespace, [*(before.used if before else []), used])
+            self._write("attachments", attachment.record, str(record))
+        elif used not in before.used:
+            self._part("attachments").append(attachment.record, f" {used}")
+            self._read.pop(f"attachments/{attachment.record}")
+
+    def restore(self, attachment: Attachment, before: Record | None) -> list[str]:
+        """Makes an attachment's record, if it has one, what it was before.
+
+        Returns the keys that nobody uses any more, the newest first.
+        """
+        now = self.of(attachment)
+        if now is None:
+            return []
+        kept = before.used if before else []
+        left = [key for key in reversed(now.used) if key not in kept and self._remove_user(key, attachment)]
+        self._write("attachments", attachment.record, str(before) if before else None)
+        return left
+
+    def leave(self, attachment: Attachment) -> list[str]:
+        """Forgets an attachment; the keys that nobody uses any more, the newest first."""
+        return self.restore(attachment, None)
+
+    def _remove_user(self, used: str, attachment: Attachment) -> bool:
+        """Whether it was the last."""
+        try:
+            with self._users(used, create=False) as users:
+                users.remove(attachment.record)
+            rmdir(used, dir_fd=self._part("users").fd)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in (ENOTEMPTY, EEXIST):  # others are there
+                return False
+            raise CniError(DATA_DIRECTORY, f"{ROOT}/users/{used} cannot be removed: {strerror(error)}") from None
+        self._write("parents", used, None)
+        return True
+
+    # All of them
+
+    def users(self, used: str) -> list[tuple[Attachment, str]]:
+        """The attachments that use something, each with the name of its network."""
+        try:
+            with self._users(used, create=False) as users:
+                attachments = _attachments(users.names())
+        except FileNotFoundError:
+            return []
+        records = [(attachment, self.of(attachment)) for attachment in attachments]
+        return [(attachment, record.network if record else "") for attachment, record in records]
+
+    def busy(self, parent: str) -> bool:
+        """Whether an ADD to the parent is running in another process."""
+        with self._users(parent, create=True) as users:
+            for name in users.names():
+                descriptor = users.try_lock(name)
+                if descriptor is None:
+                    return True
+                close(descriptor)
+        return False
+
+    def of_network(self, network: str) -> list[Attachment]:
+        """The attachments of a network."""
+        attachments = _attachments(self._part("attachments").names())
+        return [found for found in attachments if (record := self.of(found)) and record.network == network]
+
+
+def _attachments(names: list[str]) -> list[Attachment]:
+    return [attachment for name in sorted(names) if (attachment := Attachment.from_record(name))]
