@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from cni_core.address import Address
+from cni_core.names import Attachment
 from ipam.claims import Member, Need, Outcome
 from ipam.contact import Engine, NetworkFiles, node_lock, run
 from ipam.domain import Domain, Node
@@ -54,14 +55,14 @@ class NodeDirectory:
                 taken = store.taken()
                 for address in held.claims:
                     if str(address) not in taken and address not in held.fixed:
-                        store.reserve(0, address, (container, "eth0"))
-                        store.hold((container, "eth0"), [address])
+                        store.reserve(0, address, Attachment(container, "eth0"))
+                        store.hold(Attachment(container, "eth0"), [address])
                         return address
         return None
 
     def release(self, container: str) -> None:
         with Store(self.directory, "net") as store:
-            store.release_all((container, "eth0"))
+            store.release_all(Attachment(container, "eth0"))
 
     def is_tidy(self) -> bool:
         held = self.files.held()

@@ -1,7 +1,7 @@
 """Chaos: an etcd of three whose members are killed and stopped, calls that end anywhere, requests that are late.
 
-A table says who uses which address. Then the same with rule R3 broken on purpose, which must find duplicates: so it is
-known that the first run could have.
+A table says who uses which address. That a node which breaks a rule is found out, tests/unit/test_lan_claims_model.py
+shows, and test_etcd.py on a real etcd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cni_core.errors import CniError
 from ipam import nodes
 from ipam.contact import run
 from ipam.etcd import Etcd
-from ipam.verbs import Answer, Done, GiveBack, List, Remote, TakeUp, Unknown
+from ipam.verbs import Answer, GiveBack, List, Remote, TakeUp, Unknown
 from tests.etcd.members import Members
 from tests.etcd.nodes import LAN, NodeDirectory, pool
 
@@ -60,10 +60,8 @@ class Table:
 class Unlucky:
     """An engine on a bad day: the call is killed before or behind a request, or the request is on its way for long."""
 
-    def __init__(
-        self, members: Members, random: Random, table: Table, late: list[threading.Thread], *, r3: bool
-    ) -> None:
-        self._members, self._random, self._table, self._late, self._r3 = members, random, table, late, r3
+    def __init__(self, members: Members, random: Random, table: Table, late: list[threading.Thread]) -> None:
+        self._members, self._random, self._table, self._late = members, random, table, late
         self.etcd = self._client()
 
     def _client(self) -> Etcd:
@@ -75,10 +73,6 @@ class Unlucky:
         if fate < 0.05:
             self._table.note("killed before a request")
             raise Killed
-        if isinstance(request, TakeUp) and not self._r3 and "/a/" in request.records[0][0]:
-            # Broken on purpose: what was read is believed.
-            revision = request.records[0][2]
-            return Done(frozenset(key for key, _, seen in request.records if seen == revision), revision)
         if not isinstance(request, List) and fate < 0.15:
             self._table.note("late requests")
             self._send_late(request)
@@ -111,8 +105,8 @@ class Unlucky:
 
 
 class Chaos:
-    def __init__(self, members: Members, directory: Path, seed: int, *, r3: bool) -> None:
-        self.members, self.r3 = members, r3
+    def __init__(self, members: Members, directory: Path, seed: int) -> None:
+        self.members = members
         self.table = Table()
         self.nodes = [NodeDirectory(directory, f"n{i}", POOL, Random(seed + i), most_ahead=2) for i in range(NODES)]
         self.until = 0.0
@@ -142,8 +136,8 @@ class Chaos:
 
     def _live(self, random: Random, i: int) -> None:
         node, running, number = self.nodes[i], dict[str, str](), 0
-        while time.monotonic() < self.until and (self.r3 or not self.table.twice) and not self.failures:
-            engine = Unlucky(self.members, random, self.table, self._late, r3=self.r3)
+        while time.monotonic() < self.until and not self.failures:
+            engine = Unlucky(self.members, random, self.table, self._late)
             try:
                 what = random.random()
                 if what < 0.5 and len(running) < 6:
@@ -201,7 +195,7 @@ class Chaos:
 def test_chaos_gives_no_address_twice_and_all_is_found_again(
     three: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chaos = Chaos(three, tmp_path, 1, r3=True)
+    chaos = Chaos(three, tmp_path, 1)
     chaos.run(SECONDS)
     with capsys.disabled():
         print(f"\n{dict(chaos.table.counts)}")
@@ -219,9 +213,3 @@ def test_chaos_gives_no_address_twice_and_all_is_found_again(
         assert held
         assert held.claims == {address: revision for address, owner, revision in claims if owner.node == node.name}
         assert node.files.taken() <= held.claims.keys()
-
-
-def test_with_r3_broken_the_same_chaos_finds_duplicates(three: Members, tmp_path: Path) -> None:
-    chaos = Chaos(three, tmp_path, 2, r3=False)
-    chaos.run(4 * SECONDS)  # until the first
-    assert chaos.table.twice
