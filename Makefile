@@ -14,6 +14,7 @@ BUILT := build/plugins
 SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 PEERS := build/peers/built
+ETCD := build/etcd/etcd
 PLUGINS ?= dist/cni
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
 RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
@@ -21,13 +22,13 @@ ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
 .PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults conformance peers debian clean
+	kernel-faults conformance peers debian etcd clean
 
 demo: build
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
-test: lint unit reproducible lab kernel
+test: lint unit etcd reproducible lab kernel
 
 # What demo does, on another Debian than this one, from nothing: its Python and C library are other ones.
 SUITE ?= trixie
@@ -61,6 +62,11 @@ OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostroute
 unit: $(VENV)/dev $(VALIDATORS)
 	$(VENV)/bin/pytest tests/unit
 	$(VENV)/bin/pytest --quiet --cov --cov-report=term $(OF_THE_WALK)
+
+# The protocol of addresses that several hosts share, on a real etcd.
+etcd: $(VENV)/dev $(VALIDATORS) $(ETCD)
+	@scripts/need etcd
+	$(VENV)/bin/pytest tests/etcd
 
 # The same sources at another place give the same bytes, in every file of a build.
 reproducible: build
@@ -170,6 +176,10 @@ $(PEERS): scripts/build-peers scripts/debian-source $(wildcard conformance/peers
 	@echo "building the Go plugins' own tests…"
 	@scripts/build-peers $(@D)
 	@touch $@
+
+$(ETCD): scripts/unpack-etcd
+	@echo "unpacking Debian's etcd…"
+	@scripts/unpack-etcd $(@D)
 
 # A system older than the build's, on which the release is tried.
 build/debian/bullseye:

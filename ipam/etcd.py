@@ -38,6 +38,7 @@ _SURE = {_INVALID, 5, 7, 8, 9, 11, 12, _UNAUTHENTICATED}
 _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
 
 _TOKEN = "token"
+_LONGEST = 16 << 20  # bytes of an answer: 4096 claims, the most of one request, have 2 MB
 
 
 class _Failed(Exception):
@@ -102,7 +103,7 @@ class Etcd:
             return Unknown(failed.why) if failed.is_open else Refused(failed.why)
         try:
             return _answer(request, answer)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return Unknown(f"{self._endpoints[0]}: not the answer of an etcd: {error!r}")
 
     def version(self) -> str:
@@ -180,8 +181,10 @@ class Etcd:
                 connection.request("POST", path, json.dumps(document), headers)
             connection.sock.settimeout(max(0.001, until - monotonic()))
             response = connection.getresponse()
-            status, content = response.status, response.read()
-        except (OSError, HTTPException) as error:
+            status, content = response.status, response.read(_LONGEST + 1)
+            if len(content) > _LONGEST:
+                raise HTTPException(f"its answer is longer than {_LONGEST} bytes")
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a token that is no header's value
             self._connections.pop(endpoint).close()
             raise _Failed(_reason(error, left), is_open=is_sent) from None
         return _content(status, content)
@@ -297,14 +300,14 @@ def _record(document: Json) -> Record:
 
 
 def _decoded(text: str) -> str:
-    return b64decode(text).decode("utf-8", "replace")
+    return b64decode(text, validate=True).decode("utf-8", "replace")
 
 
 def _content(status: int, content: bytes) -> Json:
     """The document of a response. _Failed for what is none, and for an error."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if status == 200 and isinstance(document, dict):
         return document
