@@ -18,7 +18,7 @@ from cni_core.schema.formats import is_cni_name
 Subnet = IPv4Network | IPv6Network
 
 MTU = "com.docker.network.driver.mtu"
-BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode"}
+BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode", "conflict": "conflict"}
 OPTIONS = {
     "macvlan": {**BOTH, "macvlan_mode": "mode"},
     "ipvlan": {**BOTH, "ipvlan_mode": "mode", "ipvlan_flag": "flag", "flag": "flag"},
@@ -48,7 +48,7 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     else:
         plugin["internal"] = True
         remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
-    plugin |= {key: driver[key] for key in ("mode", "flag", "mtu") if key in driver}
+    plugin |= {key: driver[key] for key in ("mode", "flag", "mtu", "conflict") if key in driver}
     routed = driver.get("mode") in ROUTED
     if options.ipam_driver in ("default", "host-local"):
         plugin["ipam"] = _ipam(options, plugin, routed, remarks)

@@ -256,7 +256,7 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
 
 def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
     """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
-    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes") if config.get(key))
+    yield from ((key,) for key in ("vlan", "internal", "dad", "conflict", "hostRoutes") if config.get(key))
     if kind == "ipvlan":
         yield from ((key,) for key in ("flag",) if config.get(key))
     ipam = config.get("ipam")

@@ -30,7 +30,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -71,11 +71,25 @@ class Attachments:
         try:
             if left:  # and by now it is known that no other ADD of the attachment runs
                 links.remove(task.attachment, self._kind, task.container, task.container.inode)
-            return self._attach(request, task, steps, parent)
+            if not task.network.probes:
+                return self._attach(request, task, steps, parent, {})
+            from cni_core import probe
+
+            return probe.until_free(
+                lambda taken: self._attach(request, task, steps, parent, taken),
+                steps,
+                lambda address: self._may_change(request, address),
+                _say,
+            )
         finally:
             close(running)
 
-    def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
+    def _may_change(self, request: Request, address: Address) -> bool:
+        """Whether another address will do, and host-local is there to be asked for it."""
+        return bool(request.ipam.get("type")) and not self._ipam(request).NEEDS_LINK and address not in request.ips
+
+    def _attach(self, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]) -> Result:
+        """taken: addresses that others on the LAN turned out to have, each with who."""
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
         mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
@@ -84,7 +98,7 @@ class Attachments:
             lambda: links.create(task, parent, mtu, mac),
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
-        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent, taken)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
@@ -102,7 +116,9 @@ class Attachments:
             )
         return result
 
-    def _ask(self, request: Request, task: Task, steps: Steps, link: Link, parent: Link) -> Result:
+    def _ask(
+        self, request: Request, task: Task, steps: Steps, link: Link, parent: Link, taken: Mapping[Address, str]
+    ) -> Result:
         ipam = self._ipam(request)
         if ipam.NEEDS_LINK:
             links.name(task, link)
@@ -111,6 +127,7 @@ class Attachments:
             from cni_core import hostsown  # not for a link without addresses to pay for
 
             refused = hostsown.needed(parent, task.home.rtnl)
+        refused.update(taken)
         return ipam.add(request, steps, refused)
 
     def _network(self, request: Request) -> Network:

@@ -17,13 +17,14 @@ class Network:
     """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
 
     masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
-    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad: empty where none is. host_routes: None
-    where the configuration does not say. dns: the specification's dictionary, empty if there is none. What the kind's
-    schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
+    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, conflict: empty where none is.
+    host_routes: None where the configuration does not say. dns: the specification's dictionary, empty if there is none.
+    What the kind's schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
     """
 
     __slots__ = (
         "bc_queue_length",
+        "conflict",
         "dad",
         "dns",
         "flag",
@@ -52,9 +53,15 @@ class Network:
         self.mac: str = config.get("mac", "")
         self.bc_queue_length: int = config.get("bcqueuelen", 0)
         self.dad: str = config.get("dad", "")
+        self.conflict: str = config.get("conflict", "")
         self.host_routes: bool | None = config.get("hostRoutes")
         self.dns: dict[str, Any] = config.get("dns", {})
         self.ipam: dict[str, Any] = config.get("ipam", {})
+
+    @property
+    def probes(self) -> bool:
+        """Whether the LAN is asked for an address before a container gets it."""
+        return self.conflict == "probe"
 
     @property
     def may_make_its_parent(self) -> bool:
