@@ -25,7 +25,8 @@ from cni_cli.errors import CommandError
 
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
 INTERNAL = "_internal"
-ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py", "host-local": "cni-macvlan-py"}
+ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py"}
+ALIASES |= {"host-local": "cni-macvlan-py", "lan-local": "cni-macvlan-py"}
 BUILD = "cni-py-"
 
 
@@ -40,7 +41,7 @@ def add_to(commands: Any, kind: str) -> None:
             parser.add_argument(
                 "--aliases",
                 action="store_true",
-                help=f"also as {', '.join(ALIASES)}, the Go plugins' names, where no other plugin has them",
+                help=f"also as {', '.join(ALIASES)}, names that no other plugin has there",
             )
         parser.set_defaults(run=run)
 

@@ -18,6 +18,7 @@ from cni_core.errors import (
     CHECK_DIFFERS,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
+    LIMITED_CONNECTIVITY,
     NOT_AVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
@@ -221,7 +222,7 @@ class Attachments:
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
-        """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
+        """CniError NOT_AVAILABLE, or LIMITED_CONNECTIVITY, with the reason why an ADD would fail now."""
         network = self._network(request)
         try:
             # Behind others of a chain it is told its parent at ADD.
@@ -234,6 +235,8 @@ class Attachments:
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
+            if error.code == LIMITED_CONNECTIVITY:
+                raise
             raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
 
 

@@ -106,6 +106,11 @@ class Etcd:
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return Unknown(f"{self._endpoints[0]}: not the answer of an etcd: {error!r}")
 
+    @property
+    def answering(self) -> str:
+        """The endpoint that answered last."""
+        return self._endpoints[0] if self._endpoints else ""
+
     def version(self) -> str:
         """Of the member that answers, as 3.5.9; empty where it says none. CniError NOT_AVAILABLE where none answers."""
         try:
