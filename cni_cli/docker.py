@@ -50,6 +50,10 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
         remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
     plugin |= {key: driver[key] for key in ("mode", "flag", "mtu") if key in driver}
     routed = driver.get("mode") in ROUTED
+    if options.cluster and options.ipam_driver != "default":
+        raise CommandError(
+            f"--cluster is lan-local's, not --ipam-driver {options.ipam_driver}'s", "Leave one of them out."
+        )
     if options.ipam_driver in ("default", "host-local"):
         plugin["ipam"] = _ipam(options, plugin, routed, remarks)
     else:
@@ -148,6 +152,8 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
         _once(ranges[subnet].setdefault("auxAddresses", {}), name, excluded, f"--aux-address {text}")
     sets = [[ranges[subnet] for subnet in subnets if subnet.version == version] for version in (4, 6)]
     ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part]}
+    if options.cluster:
+        ipam = ipam | {"type": "lan-local", "cluster": options.cluster}
     if not (options.internal or plugin.get("internal")):
         ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
     return ipam

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cni_cli.conflists import KINDS
-from cni_cli.kinds import is_host_local, link_kind
+from cni_cli.kinds import has_leases, link_kind
 from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
@@ -26,6 +26,7 @@ from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
 from cni_core.schema.spellings import USUAL
 from ipam.host_local import route_of
+from ipam.lan_local import cluster_of
 from ipam.ranges import Range, range_sets
 
 Position = tuple[str | int, ...]
@@ -46,7 +47,7 @@ OF_DOCKER = {
 OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
 RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
-IPAM_TYPES = ("host-local", "dhcp", "static")
+IPAM_TYPES = ("host-local", "lan-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
 
@@ -219,8 +220,10 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
-    if is_host_local(config):
+    if has_leases(config):
         wrong += _of_host_local(request)
+    if request.ipam.get("type") == "lan-local":
+        wrong += _refused((), cluster_of, request)
     for path, text, serious in wrong:
         yield (*place, *path), text, serious
 
@@ -275,7 +278,7 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
     range_keys = schemas["host-local.json"]["$defs"]["rangeKeys"]["properties"]
     known = {
         "network": {*schemas["network.json"]["properties"], *schemas[f"{kind}.json"]["properties"], *OF_RUNTIMES},
-        "ipam": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
+        "host-local": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
         "range": set(range_keys),
         "route": set(schemas["result.json"]["$defs"]["route"]["properties"]),
     }
@@ -288,9 +291,10 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
         yield ("ipam", "type"), f"{json.dumps(delegate)} is another plugin{near}"
     if delegate is None:
         yield from _misspelt(ipam, {"type"}, ("ipam",))
-    if delegate != "host-local":
+    if delegate not in ("host-local", "lan-local"):
         return
-    yield from _misspelt(ipam, known["ipam"], ("ipam",))
+    of_clusters = schemas["lan-local.json"]["properties"] if delegate == "lan-local" else ()
+    yield from _misspelt(ipam, known["host-local"] | {*of_clusters}, ("ipam",))
     for i, route in enumerate(_list(ipam.get("routes"))):
         yield from _misspelt(route, known["route"], ("ipam", "routes", i))
     for i, part in enumerate(_list(ipam.get("ranges"))):
