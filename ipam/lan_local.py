@@ -18,7 +18,6 @@ from cni_core.errors import (
 from ipam import host_local
 from ipam.held import HeldFile
 from ipam.host_local import subnets
-from ipam.pool import Pool
 from ipam.ranges import RangeSet, range_sets
 
 TYPE_CHECKING = False
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from cni_core.result import Result
     from cni_core.undo import Steps
     from ipam.held import Held
+    from ipam.pool import Pool
     from ipam.store import Store
 
 __all__ = ["NEEDS_LINK", "add", "check", "delete", "gc", "status", "subnets"]
@@ -134,6 +134,8 @@ def held_of(request: Request) -> Held | None:
 
 
 def pools_of(sets: list[RangeSet]) -> list[Pool]:
+    from ipam.pool import Pool  # not for an ADD to pay for
+
     return [Pool.of(part) for part in sets]
 
 
