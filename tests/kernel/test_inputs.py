@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from itertools import count
@@ -139,6 +140,17 @@ def test_the_label_of_an_address_is_no_vlan(lan: Lan) -> None:
     lan.node.ip("addr add 10.5.0.1/24 dev eth0 label eth0:1")
     assert refused(lan, master="eth0:1") == "master: eth0:1 is the label of an address, not a link"
     assert attached(lan, master="eth0:2")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_host_that_never_had_a_route(lan: Lan, kind: str) -> None:
+    """Not even its loopback's: its kernel has no table of routes."""
+    plugin, pod = Plugin(lan.node, kind), lan.host("pod")
+    call = f"ip link add eth0 type dummy && exec {plugin.executable}"
+    config = json.dumps(lan.config(type=kind, ipam=lan.dual_stack)).encode()
+    environment = plugin.environment("ADD", pod, {"PATH": os.environ["PATH"]})
+    done = lan.node.run(["unshare", "--net", "sh", "-c", call], input=config, env=environment, check=False)
+    assert (done.returncode, len(json.loads(done.stdout)["ips"])) == (0, 2)
 
 
 @pytest.mark.parametrize("kind", ["ipip", "gre", "tun"])
