@@ -22,7 +22,7 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate"}
 NOT_PER_POD |= {
     f"ipam.{name}" for name in ("asking", "claims", "cluster", "contact", "domain", "etcd", "nodes", "verbs")
 }
