@@ -25,7 +25,7 @@ from ipam.verbs import Answer, Claim, Done, GiveBack, KeyRange, List, Listing, R
 
 Json = dict[str, Any]
 
-# Seconds: of one endpoint, and of a contact in all.
+# Seconds: of one endpoint, where there are others to be asked, and of a contact in all.
 ENDPOINT_PATIENCE = 1.0
 PATIENCE = 2.0
 
@@ -167,7 +167,9 @@ class Etcd:
 
     def _exchange(self, endpoint: str, path: str, document: Json | None) -> Json:
         """One request to one endpoint."""
-        left = min(ENDPOINT_PATIENCE, self._deadline - monotonic())
+        left = self._deadline - monotonic()
+        if len(self._endpoints) > 1:
+            left = min(ENDPOINT_PATIENCE, left)
         if left <= 0:
             raise _Failed("no time was left to ask it", is_open=False)
         until = monotonic() + left

@@ -69,18 +69,22 @@ class Host:
     def __init__(self, name: str, directory: Path, monkeypatch: pytest.MonkeyPatch, *sets: str, **ipam: Any) -> None:
         self.name = name
         self.boot = "b1"
+        self.offline = False
         self.data_dir = directory / name
         self._monkeypatch = monkeypatch
         ranges = [[{"subnet": subnet}] for subnet in sets]
         self.ipam = {"type": "lan-local", "cluster": "office", "dataDir": str(self.data_dir), "ranges": ranges} | ipam
 
     def request(self, command: str, container: str = "c1", *ips: str, valid: Any = None) -> Request:
-        self._monkeypatch.setattr(Cluster, "node", lambda _: Node(self.name, f"mac-{self.name}", self.boot, "1"))
+        self._monkeypatch.setattr(Cluster, "node", lambda cluster: self.node(cluster))
         self._monkeypatch.setattr(index, "boot_id", lambda: self.boot)
         self._monkeypatch.setattr(last_contact, "ROOT", str(self.data_dir / "run"))
         members = {"cni.dev/valid-attachments": valid, "runtimeConfig": {"ips": list(ips)}}
         document = config(name="lan", ipam=self.ipam, **members)
         return request(command, document, **attachment(container))
+
+    def node(self, _: Cluster) -> Node:
+        return Node(self.name, f"mac-{self.name}", self.boot, "1", self.offline)
 
     def add(self, container: str, *ips: str, again: bool = True) -> list[str]:
         steps = Steps()
@@ -241,6 +245,20 @@ def test_after_a_boot_it_asks_once_before_it_gives(two: tuple[Host, Host], engin
     assert host.add("c1") == [before]
     assert host.add("c2") != [before]
     assert engine.contacts == contacts + 1
+
+
+def test_with_offline_boot_it_gives_what_it_held_without_asking(two: tuple[Host, Host], engine: Engine) -> None:
+    host = two[0]
+    host.offline = True
+    host.add("c1")
+    held = host.held
+    host.boot = "b2"
+    engine.is_away = True
+    given = {host.add(f"d{i}")[0] for i in range(len(held))}
+    assert given == set(held)
+    engine.is_away = False
+    assert host.add("e1")[0] not in given
+    assert given <= set(host.held) == set(engine.claims)
 
 
 def test_leases_of_host_local_are_claimed_with_the_first_contact(two: tuple[Host, Host], engine: Engine) -> None:
