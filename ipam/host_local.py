@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
+_NAMED = 3  # of dead containers, in an error
 
 
 NEEDS_LINK = False
@@ -115,14 +116,33 @@ def _lease_all(
     again: bool,
 ) -> list[Address]:
     """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
-    with _store(request) as store:
-        held = store.held_by(request.attachment)
-        if held and not again:
-            _refuse_again(request.attachment, store, held, sets, asked)
-        if held:
-            store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-        lease = Leasing(request.attachment, store, held, refused, given)
-        return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    try:
+        with _store(request) as store:
+            held = store.held_by(request.attachment)
+            if held and not again:
+                _refuse_again(request.attachment, store, held, sets, asked)
+            if held:
+                store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
+            lease = Leasing(request.attachment, store, held, refused, given)
+            return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    except CniError as error:
+        if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
+            error.details += _told_of_the_dead(request.name)
+        raise
+
+
+def _told_of_the_dead(network: str) -> str:
+    """Of what leases may be free though an ADD does not take them: it may not see the namespaces of all containers."""
+    from cni_core.dead import dead
+
+    try:
+        found = [str(attachment) for attachment in dead(network)]
+    except CniError:  # what is told is the exhausted pool
+        return ""
+    if not found:
+        return ""
+    who = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    return f" Of {who} the namespace is gone: `leases release --dead {network}` frees what they had."
 
 
 def _refuse_again(
