@@ -324,6 +324,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
             try:
                 plan = parents.plan(values, host)
                 parents.refuse_unusable(plan, host)
+                parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
                     yield Check(OK, f"{plan.absent}; it is made with the first container")

@@ -94,7 +94,7 @@ def release(options: argparse.Namespace) -> int:
     if options.dead:
         return _release_dead(options)
     network, text = options.network, options.address
-    if not network or not text:
+    if network is None or text is None:
         raise CommandError("which address is to be given back?", "leases release NETWORK ADDRESS, or --dead")
     try:
         address = Address.parse(text)

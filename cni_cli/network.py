@@ -183,6 +183,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
             raise clash
         plan = parents.plan(values, host)
         parents.refuse_unusable(plan, host)
+        parents.refuse_forbidden(plan, values, kind, host)
         parent = plan.parent
         if not parent:
             below = lower(network, host)

@@ -98,6 +98,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
     with Records(create=True) as records:
         plan = parents.plan(network, home.rtnl)
         parents.refuse_unusable(plan, home.rtnl)
+        parents.refuse_forbidden(plan, network, task.kind, home.rtnl)
         parent = plan.parent
         if not parent or plan.is_unfinished:
             parent = steps.take(

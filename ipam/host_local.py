@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr
-from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
+from cni_core.errors import (
+    ADDRESS_UNAVAILABLE,
+    CHECK_DIFFERS,
+    DATA_DIRECTORY,
+    INVALID_CONFIG,
+    POOL_EXHAUSTED,
+    CniError,
+)
+from cni_core.files import is_there_a_policy
 from cni_core.names import Attachment
 from cni_core.result import IP, Result, RouteSpec
 from ipam.ranges import RangeSet, assign, range_sets
@@ -281,8 +289,31 @@ def route_of(index: int, document: dict[str, object]) -> RouteSpec:
 
 
 def _store(request: Request, *, create: bool = True) -> Store:
-    data_dir: str = request.ipam.get("dataDir") or DEFAULT_DATA_DIR
+    data_dir: str = request.ipam.get("dataDir") or ""
+    if data_dir and is_there_a_policy():
+        _refuse_directory(data_dir, create=create)
+    data_dir = data_dir or DEFAULT_DATA_DIR
     return Store(data_dir.rstrip("/"), request.name, create=create)
+
+
+def _refuse_directory(data_dir: str, *, create: bool) -> None:
+    """CniError where the node's administrator does not allow it; of what only takes back, FileNotFoundError.
+
+    Nothing is touched in such a directory, whatever is there. While the administrator's file cannot be used, nothing is
+    given, and everything can be taken back.
+    """
+    from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+    try:
+        why = of_the_node().refuses_directory(data_dir)
+    except CniError:
+        if create:
+            raise
+        return
+    if why and not create:
+        raise FileNotFoundError(data_dir)
+    if why:
+        raise CniError(DATA_DIRECTORY, f"{data_dir} cannot be used: {why}", path=("ipam", "dataDir"))
 
 
 def _holder(request: Request, store: Store) -> Attachment:

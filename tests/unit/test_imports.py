@@ -52,7 +52,7 @@ FLOORS = (
     ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns", "namespaces"),
+    ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
     ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
     ("shared", "link", "dead"),
