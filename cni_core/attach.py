@@ -30,7 +30,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -77,22 +77,22 @@ class Attachments:
 
     def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
         """With the first of its hardware addresses that nobody on the parent has."""
-        *others, last = self._macs(request, task.network)
-        for mac in others:
-            mark = steps.mark()
+        macs = self._macs(request, task.network)
+        mac, mark = next(macs), steps.mark()
+        while True:
             try:
                 return self._attach_as(mac, request, task, steps, parent)
             except links.HardwareAddressInUse as error:
-                if steps.back(mark):
+                mac = next(macs, b"")
+                if not mac or steps.back(mark):
                     raise
                 _say(f"{error.problem}: {request.ifname} gets another one")
-        return self._attach_as(last, request, task, steps, parent)
 
-    def _macs(self, request: Request, network: Network) -> list[bytes]:
+    def _macs(self, request: Request, network: Network) -> Iterator[bytes]:
         """To be tried in turn; one that is empty is for the kernel to choose. CniError."""
         mac = self._kind.mac(request, network)
         if mac or not network.mac_is_stable or not self._kind.HAS_OWN_MAC or self._kind.is_exclusive(network):
-            return [mac]
+            return iter((mac,))
         from cni_core import stable
 
         return stable.macs(request)

@@ -13,6 +13,8 @@ from cni_core.names import fnv1a
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cni_core.request import Request
 
 TRIES = 8
@@ -29,25 +31,26 @@ def owner(request: Request) -> str:
     return "\0".join([request.name, request.ifname, *who])
 
 
-def number(text: str) -> int:
-    """64 bits by which no text is near another: FNV-1a's, whose highest bits the last bytes hardly touch, through the
-    finalizer of MurmurHash3.
+def number(text: str, nth: int = 0) -> int:
+    """The nth of the text's numbers of 64 bits, none near another: FNV-1a's, whose highest bits the last bytes hardly
+    touch, and those behind it, through the finalizer of MurmurHash3.
     """
-    value = fnv1a(text)
+    value = fnv1a(text) + nth & 0xFFFFFFFFFFFFFFFF
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         value = (value ^ value >> 33) * factor & 0xFFFFFFFFFFFFFFFF
     return value ^ value >> 33
 
 
-def macs(request: Request) -> list[bytes]:
+def macs(request: Request) -> Iterator[bytes]:
     """The hardware addresses that the attachment is to try in turn: of a single host, locally administered (bits 0 and
     1 of the first byte, IEEE 802). CniError.
 
     They follow from the machine too: a container of the same name on another host of the LAN has others.
     """
-    machine, whom = machine_id(), owner(request)
-    numbers = [number(f"{machine}\0{whom}\0{attempt}") >> 16 for attempt in range(TRIES)]
-    return [(value & ~(1 << 40) | 1 << 41).to_bytes(6, "big") for value in numbers]
+    whom = f"{machine_id()}\0{owner(request)}"
+    for attempt in range(TRIES):
+        value = number(whom, attempt) >> 16
+        yield (value & ~(1 << 40) | 1 << 41).to_bytes(6, "big")
 
 
 def machine_id() -> str:

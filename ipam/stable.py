@@ -30,7 +30,7 @@ def candidates(part: RangeSet, owner: str) -> Iterator[Address]:
     if not pool.size:
         return
     at = stable.number(owner) % pool.size
-    step = stable.number(f"{owner}\0step") % pool.size or 1
+    step = stable.number(owner, 1) % pool.size or 1
     while _common_divisor(step, pool.size) != 1:
         step += 1
     for _ in range(pool.size):

@@ -10,9 +10,10 @@ from math import gcd
 _MASK = 2**64 - 1
 
 
-def number(data: bytes) -> int:
-    """FNV-1a of 64 bits (draft-eastlake-fnv), finished as MurmurHash3 is (fmix64)."""
+def number(data: bytes, nth: int = 0) -> int:
+    """FNV-1a of 64 bits (draft-eastlake-fnv), or the nth behind it, finished as MurmurHash3 is (fmix64)."""
     h = reduce(lambda value, byte: ((value ^ byte) * (2**40 + 2**8 + 0xB3)) & _MASK, data, 14695981039346656037)
+    h = (h + nth) % 2**64
     h = ((h ^ h >> 33) * 0xFF51AFD7ED558CCD) & _MASK
     h = ((h ^ h >> 33) * 0xC4CEB9FE1A85EC53) & _MASK
     return h ^ h >> 33
@@ -21,6 +22,6 @@ def number(data: bytes) -> int:
 def stable_order(owner: Sequence[str], pool: Sequence[str]) -> list[str]:
     """pool: what can be chosen, in ascending order."""
     whom, size = "\0".join(owner).encode(), len(pool)
-    wanted = number(whom + b"\0step") % size or 1
+    wanted = number(whom, 1) % size or 1
     step = next(n for n in count(wanted) if gcd(n, size) == 1)
     return [pool[(number(whom) + i * step) % size] for i in range(size)]
