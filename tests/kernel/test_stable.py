@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from conformance.lab import syscalls
 from conformance.lab.topology import Host
@@ -15,18 +12,6 @@ from tests.kernel.conftest import Lan
 from tests.kernel.plugin import OURS, leases
 
 POD = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_UID=4711"
-
-
-@pytest.fixture(autouse=True)
-def machine_id(tmp_path: Path) -> Iterator[None]:
-    """The machine that runs the tests may have none."""
-    file, etc = tmp_path / "machine-id", Path("/etc/machine-id")
-    file.write_text("0123456789abcdef0123456789abcdef\n")
-    if not etc.exists():
-        etc.touch()
-    syscalls.mount(str(file), str(etc), flags=syscalls.MS_BIND)
-    yield
-    syscalls.umount(str(etc))
 
 
 def stable(lan: Lan, **keys: Any) -> dict[str, Any]:
