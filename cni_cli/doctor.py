@@ -29,6 +29,7 @@ from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
+from cni_core.stable import machine_id
 from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
+            ("machine", _machine(networks)),
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
@@ -259,6 +261,16 @@ def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
             yield Check(OK, f"network {network.name}: the DHCP daemon runs")
         if network.kind == "ipvlan":
             yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
+
+
+def _machine(networks: list[Network]) -> Iterator[Check]:
+    """Whether it is told from others, which stable hardware addresses need."""
+    names = [network.name for network in networks if network.kind == "macvlan" and network.values.mac_is_stable]
+    if names:
+        try:
+            machine_id()
+        except CniError as error:
+            yield Check(FAILURE, f"network {', '.join(names)}: {error.msg}", error.details)
 
 
 def _directories(networks: list[Network]) -> Iterator[Check]:

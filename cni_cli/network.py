@@ -30,7 +30,7 @@ from cni_cli.errors import CommandError
 from cni_cli.kinds import is_host_local, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_cli.validate import IGNORED_BY_GO, findings
+from cni_cli.validate import OF_GO_ALONE, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
@@ -40,6 +40,7 @@ from cni_core.records import Records
 from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
 from cni_core.shared import has_host_routes, refuse_other_use
+from cni_core.stable import machine_id
 from ipam import choose
 from ipam.ranges import Range, range_sets
 
@@ -123,11 +124,12 @@ def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False)
 def create(options: argparse.Namespace) -> int:
     document, remarks = docker.conflist(options.kind, options)
     document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
+    remarks += _without_machine_id(document["plugins"][0])
     found = findings(text_of(document).encode())
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
-    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text != IGNORED_BY_GO]
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text not in OF_GO_ALONE]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
@@ -154,6 +156,18 @@ def create(options: argparse.Namespace) -> int:
     _remark(remarks)
     print(file)
     return 0
+
+
+def _without_machine_id(plugin: dict[str, Any]) -> list[str]:
+    """Takes out what needs one where this node has none; a remark."""
+    if plugin.get("mac") != "stable":
+        return []
+    try:
+        machine_id()
+    except CniError as error:
+        del plugin["mac"]
+        return [f"Its containers' hardware addresses are others each time: {error.problem}."]
+    return []
 
 
 def _type(kind: str, bin_directory: str) -> str:

@@ -25,6 +25,7 @@ from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
 from cni_core.schema.spellings import USUAL
+from cni_core.tuning import refuse_contradictions
 from ipam.host_local import route_of
 from ipam.ranges import Range, range_sets
 
@@ -44,8 +45,11 @@ OF_DOCKER = {
     "subnet": "ipam.subnet",
 }
 OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
+OWN_KEYS = ("vlan", "internal", "dad", "hostRoutes", "ra", "ipv6Token", "sysctls")
 RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
+REFUSED_BY_GO = "is obeyed; Go's plugin, which has this name too, refuses it"
+OF_GO_ALONE = (IGNORED_BY_GO, REFUSED_BY_GO)
 IPAM_TYPES = ("host-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
@@ -205,6 +209,8 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         yield (*place, *path), text, False
     for path in _ignored_by_go(KINDS[kind], own) if kind in OF_GO else ():
         yield (*place, *path), IGNORED_BY_GO, False
+    if kind == "macvlan" and own.get("mac") == "stable":
+        yield (*place, "mac"), REFUSED_BY_GO, False
     capabilities = own.get("capabilities", {})
     if not isinstance(capabilities, dict) or not all(isinstance(value, bool) for value in capabilities.values()):
         yield (*place, "capabilities"), 'is not an object of booleans, such as {"ips": true}', True
@@ -219,6 +225,7 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
+    wrong += _refused((), refuse_contradictions, Network(config))
     if is_host_local(config):
         wrong += _of_host_local(request)
     for path, text, serious in wrong:
@@ -240,6 +247,8 @@ def _of_host_local(request: Request) -> Found:
     wrong = wrong or list(_refused(("ipam",), range_sets, request))
     yield from wrong
     for one in range_sets(request) if not wrong else ():
+        if one.family == AF_INET6 and not config.get("ipv6", True):
+            yield ("ipv6",), f"is false, and {one} is of IPv6", True
         if 0 < config.get("mtu", 0) < IPV6_MIN_MTU and one.family == AF_INET6:
             yield ("mtu",), f"{config['mtu']} is less than IPv6's {IPV6_MIN_MTU}", True
         if not one.size:
@@ -256,13 +265,15 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
 
 def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
     """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
-    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes") if config.get(key))
+    yield from ((key,) for key in OWN_KEYS if config.get(key))
+    if config.get("ipv6") is False:
+        yield ("ipv6",)
     if kind == "ipvlan":
         yield from ((key,) for key in ("flag",) if config.get(key))
     ipam = config.get("ipam")
     if not isinstance(ipam, dict) or ipam.get("type") != "host-local":
         return
-    yield from (("ipam", key) for key in RANGE_KEYS if ipam.get(key))
+    yield from (("ipam", key) for key in (*RANGE_KEYS, "order") if ipam.get(key))
     for i, part in enumerate(_list(ipam.get("ranges"))):
         for j, one in enumerate(_list(part)):
             if isinstance(one, dict):

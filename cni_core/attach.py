@@ -30,7 +30,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -76,15 +76,43 @@ class Attachments:
             close(running)
 
     def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
+        """With the first of its hardware addresses that nobody on the parent has."""
+        macs = self._macs(request, task.network)
+        mac, mark = next(macs), steps.mark()
+        while True:
+            try:
+                return self._attach_as(mac, request, task, steps, parent)
+            except links.HardwareAddressInUse as error:
+                mac = next(macs, b"")
+                if not mac or steps.back(mark):
+                    raise
+                _say(f"{error.problem}: {request.ifname} gets another one")
+
+    def _macs(self, request: Request, network: Network) -> Iterator[bytes]:
+        """To be tried in turn; one that is empty is for the kernel to choose. CniError."""
+        mac = self._kind.mac(request, network)
+        if mac or not network.mac_is_stable or not self._kind.HAS_OWN_MAC or self._kind.is_exclusive(network):
+            return iter((mac,))
+        from cni_core import stable
+
+        return stable.macs(request)
+
+    def _attach_as(self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
-        mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
+        mtu = parents.mtu(network, parent)
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
+        if network.is_tuned:
+            from cni_core import tuning
+
+            tuning.tune(task, link)
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        if network.is_tuned:
+            tuning.refuse_ipv6(network, addresses)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MAPS = frozenset(("auxAddresses",))  # whose members have names of people's own
+_MAPS = frozenset(("auxAddresses", "sysctls"))  # whose members have names of people's own
 
 
 def as_go_reads(members: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
     from cni_core.result import IP, Result, RouteSpec
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
 KINDS = ("macvlan", "ipvlan")
 
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
+
+
+class HardwareAddressInUse(CniError):
+    """On the parent somebody else's link, or the parent, has the hardware address of the new one."""
 
 
 def left_over(task: Task) -> Link | None:
@@ -123,13 +129,13 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
     messages += [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
     with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
-        sysctl.try_to_write("1", "net", "ipv4", "conf", link.name, "arp_notify")
+        _turn_on(task, link, "ipv4", "arp_notify", sysctl.try_to_write)
         if ipv6:
             for name in ("lo", link.name):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
-            sysctl.try_to_write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
-            sysctl.write("1", "net", "ipv6", "conf", link.name, "keep_addr_on_down")
+            _turn_on(task, link, "ipv6", "ndisc_notify", sysctl.try_to_write)
+            _turn_on(task, link, "ipv6", "keep_addr_on_down", sysctl.write)
             timers.prepare(link.name)
         try:
             inside.execute(*messages)
@@ -140,6 +146,12 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
             if parent.carrier:
                 dad.settle(inside, link.index)
             timers.restore(attachment.ifname)
+
+
+def _turn_on(task: Task, link: Link, family: str, name: str, write: Callable[..., None]) -> None:
+    """A sysctl of the link's, unless the configuration says what it is to be."""
+    if f"net.{family}.conf.IFNAME.{name}" not in task.network.sysctls:
+        write("1", "net", family, "conf", link.name, name)
 
 
 def _raised(task: Task, link: Link) -> Message:
@@ -160,10 +172,11 @@ def _in_use(error: KernelError, link: Link, parent: Link) -> CniError:
             "Give the networks of one parent ranges of their own, or leave that container.",
         )
     if error.errno in (EADDRINUSE, EBUSY):
-        return CniError(
+        return HardwareAddressInUse(
             PARENT_UNUSABLE,
             f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
-            "Give the container another one, or none.",
+            "Give the container another one, or none; of a container that is gone, a process may hold the network "
+            "namespace: lsns -t net.",
         )
     return error
 

@@ -19,7 +19,7 @@ from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from cni_core.request import Request
@@ -131,7 +131,7 @@ def _lease_all(
                 _refuse_again(request.attachment, store, held, sets, asked)
             if held:
                 store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-            lease = Leasing(request.attachment, store, held, refused, given)
+            lease = Leasing(request.attachment, store, held, refused, given, _owner(request))
             return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
     except CniError as error:
         if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
@@ -167,12 +167,21 @@ def _refuse_again(
             )
 
 
+def _owner(request: Request) -> str:
+    """Whom the addresses are for, where their order follows from that; else empty."""
+    if request.ipam.get("order") != "stable":
+        return ""
+    from cni_core import stable
+
+    return stable.owner(request)
+
+
 class Leasing:
     """Of addresses to one attachment. held: those that it has; refused: those that cannot be given, with the reason;
-    given: those that are new.
+    given: those that are new; owner: whom they are for, in a stable order, empty for the next free one.
     """
 
-    __slots__ = ("_attachment", "_given", "_held", "_refused", "_store")
+    __slots__ = ("_attachment", "_given", "_held", "_owner", "_refused", "_store")
 
     def __init__(
         self,
@@ -181,12 +190,14 @@ class Leasing:
         held: list[Address],
         refused: Mapping[Address, str],
         given: list[Address],
+        owner: str,
     ) -> None:
         self._attachment = attachment
         self._store = store
         self._held = held
         self._refused = refused
         self._given = given
+        self._owner = owner
 
     def one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
         """Of range set number index: the address it holds already, the one asked for, or the next free one.
@@ -206,29 +217,49 @@ class Leasing:
         if address in self._refused:
             raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
         self._given.append(address)
-        if not self._store.reserve(index, address, self._attachment):
-            holder = self._store.holder(address)
-            if not holder or not self._store.is_of_an_earlier_boot(holder, address):
-                raise _taken(self._store, address, part)
-            self._store.release_all(holder)
-            self._store.reserve(index, address, self._attachment)
+        if not self._reserve_or_take_back(index, address):
+            raise _taken(self._store, address, part)
         return address
+
+    def _reserve_or_take_back(self, index: int, address: Address) -> bool:
+        """Also where somebody of an earlier boot holds it, who is gone."""
+        if self._reserve(index, address):
+            return True
+        holder = self._store.holder(address)
+        if not holder or not self._store.is_of_an_earlier_boot(holder, address):
+            return False
+        self._store.release_all(holder)
+        return self._reserve(index, address)
 
     def _next_free(self, index: int, part: RangeSet) -> Address:
         store = self._store
         while True:
             taken: set[str] = set()
-            for tried, address in enumerate(part.candidates(store.last(index))):
-                if tried == _TRIES:
+            candidates, tries = self._candidates(index, part)
+            for tried, address in enumerate(candidates):
+                if tried == tries:
                     taken = store.taken()
                 if str(address) in taken or address in self._refused:
                     continue
                 self._given.append(address)
-                if store.reserve(index, address, self._attachment):
+                # The first of a stable order may be of its own earlier incarnation, before a reboot.
+                own = self._owner and tried == 0
+                if (self._reserve_or_take_back if own else self._reserve)(index, address):
                     return address
                 self._given.pop()
             if not store.release_earlier_boots():
                 raise _exhausted(part)
+
+    def _reserve(self, index: int, address: Address) -> bool:
+        return self._store.reserve(index, address, self._attachment)
+
+    def _candidates(self, index: int, part: RangeSet) -> tuple[Iterator[Address], int]:
+        """Every address that can be chosen, in order, and how many of them to try before all leases are looked at."""
+        if not self._owner:
+            return part.candidates(self._store.last(index)), _TRIES
+        from ipam import stable
+
+        return stable.candidates(part, self._owner), stable.TRIES
 
 
 def _give_back(request: Request, given: list[Address]) -> None:

@@ -65,6 +65,7 @@ IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
+IFLA_AF_SPEC = 26
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
@@ -72,6 +73,7 @@ IFLA_ALT_IFNAME = 53
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_VLAN_ID = 1
+IFLA_INET6_TOKEN = 7
 
 # linux/if_addr.h
 IFA_ADDRESS = 1
@@ -367,6 +369,13 @@ def announce(link: Link) -> Message:
     """
     body = _IFINFOMSG.pack(AF_UNSPEC, 0, link.index, 0, 0) + attribute(IFLA_ADDRESS, link.mac)
     return Message(RTM_NEWLINK, 0, body, "announce the addresses")
+
+
+def set_token(index: int, token: Address) -> Message:
+    """RTM_NEWLINK that sets the interface identifier of addresses from routers' advertisements, as `ip token set`."""
+    of_ipv6 = attribute(AF_INET6 | NLA_F_NESTED, attribute(IFLA_INET6_TOKEN, token.packed))
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + attribute(IFLA_AF_SPEC | NLA_F_NESTED, of_ipv6)
+    return Message(RTM_NEWLINK, 0, body, f"set the token {token}")
 
 
 def del_link(index: int) -> Message:

@@ -35,7 +35,7 @@ _TYPE_TESTS = {
 }
 _COMPARISONS = {"type", "enum", "const", "format", "minimum", "maximum"}
 _COMBINATIONS = {"$ref", "allOf", "anyOf", "if", "then"}
-_PARTS = {"properties", "required", "additionalProperties", "items", "minItems"}
+_PARTS = {"properties", "required", "additionalProperties", "propertyNames", "items", "minItems"}
 
 
 class Generator:
@@ -113,6 +113,8 @@ class Generator:
             # The generator's subset: with a schema for all members, there are no named ones beside it.
             assert "properties" not in schema
             tests.append(f"all([{self._fits(schema['additionalProperties'], 'm', file)} for m in v.values()])")
+        if "propertyNames" in schema:
+            tests.append(f"all([{self._fits(schema['propertyNames'], 'n', file)} for n in v])")
         return tests
 
     def _items(self, schema: dict[str, Any], file: str) -> list[str]:

@@ -50,6 +50,7 @@ class Kernel:
     def __init__(self) -> None:
         self.log: list[str] = []  # the purposes of all messages that were carried out or refused
         self.refuse: dict[str, int] = {}  # the beginning of a message's purpose, and the errno it is refused with
+        self.busy: set[bytes] = set()  # hardware addresses that somebody else on every parent has
         self.namespaces: dict[str, Namespace] = {}
         self.entered: Namespace | None = None
         self._next = 1
@@ -271,6 +272,8 @@ class Socket:
             link.name = asked.name
         if m.IFLA_IFALIAS in found:
             link.alias = asked.alias
+        if asked.up and link.mac in self._kernel.busy:
+            return EADDRINUSE  # macvlan_open
         link.flags |= asked.flags & m.IFF_UP
         return 0
 

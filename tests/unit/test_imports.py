@@ -54,7 +54,7 @@ FLOORS = (
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
     ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
+    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "stable", "tuning", "uppers"),
     ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
@@ -62,7 +62,7 @@ FLOORS = (
 )
 IPAM_FLOORS = (
     ("ranges", "resolv_conf", "unaddressed", "pool"),
-    ("index", "delegate", "held"),
+    ("index", "delegate", "held", "stable"),
     ("store", "verbs"),
     ("host_local", "domain", "contact", "etcd"),
     ("plugin", "nodes"),
