@@ -10,6 +10,7 @@ from _socket import AF_INET6
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -197,7 +198,7 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         if near:
             yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
-    own = as_go_reads(config)
+    own = as_go_reads(deepcopy(config))
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
         yield (*place, *problem.path), problem.message, True

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_MTU_OF_IPV6 = 1280
+_MOST_ADDRESSES = 10_000  # of a link: for each new one the kernel looks through all (__inet_insert_ifa)
 
 
 class Attachments:
@@ -85,6 +86,7 @@ class Attachments:
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        _refuse_too_many(addresses)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
@@ -242,6 +244,13 @@ def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
     if link.mtu < _LEAST_MTU_OF_IPV6 and any(ip.cidr.family == AF_INET6 for ip in addresses.ips):
         problem = f"{link.mtu} is less than the {_LEAST_MTU_OF_IPV6} that IPv6 needs"
         raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
+
+
+def _refuse_too_many(addresses: Result) -> None:
+    """CniError where an IPAM plugin, or the chain, gives a link more than it can bear."""
+    if len(addresses.ips) > _MOST_ADDRESSES:
+        problem = f"{len(addresses.ips):,} addresses are too many for a link: {_MOST_ADDRESSES:,} are the most"
+        raise CniError(INVALID_CONFIG, problem, path=("ipam",))
 
 
 def _say(remark: str) -> None:

@@ -35,7 +35,7 @@ _TYPE_TESTS = {
 }
 _COMPARISONS = {"type", "enum", "const", "format", "minimum", "maximum"}
 _COMBINATIONS = {"$ref", "allOf", "anyOf", "if", "then"}
-_PARTS = {"properties", "required", "additionalProperties", "items", "minItems"}
+_PARTS = {"properties", "required", "additionalProperties", "items", "minItems", "maxItems"}
 
 
 class Generator:
@@ -117,6 +117,7 @@ class Generator:
 
     def _items(self, schema: dict[str, Any], file: str) -> list[str]:
         tests = [f"len(v) >= {schema['minItems']}"] if "minItems" in schema else []
+        tests += [f"len(v) <= {schema['maxItems']}"] if "maxItems" in schema else []
         if "items" in schema:
             tests.append(f"all([{self._fits(schema['items'], 'i', file)} for i in v])")
         return tests

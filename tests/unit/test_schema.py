@@ -13,7 +13,7 @@ from hypothesis import event, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
 from cni_core import names
-from cni_core.schema import formats, generate, validators
+from cni_core.schema import explain, formats, generate, validators
 from cni_core.schema.explain import violations
 from tests.unit.calls import config, host_local
 from tests.unit.strategies import json_values
@@ -364,3 +364,21 @@ def test_a_parents_name_may_be_a_vlans_that_does_not_exist(name: str, accepted: 
 def test_of_ever_so_many_violations_a_hundred_are_told() -> None:
     document = {"name": "lan", "runtimeConfig": {"ips": ["x"] * 100_000}}
     assert len(violations("macvlan", document)) == 100
+
+
+def test_of_a_list_that_is_too_long_its_length_alone_is_told() -> None:
+    assert violations("macvlan", config(master=["/"] * 101)) == ["master: has 101 entries; 100 are the most"]
+
+
+def test_no_more_is_kept_of_the_alternatives_of_a_value_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    def counted(error: Any) -> list[Any]:
+        kept.append(len(error.context or []))
+        return leaves(error)
+
+    leaves = explain._leaves
+    monkeypatch.setattr(explain, "_leaves", counted)
+    monkeypatch.setattr(explain, "MOST", 10)
+    assert len(violations("macvlan", config(master=["/"] * 100))) == 10
+    assert max(kept) <= 10 + 2  # and one of each other alternative
