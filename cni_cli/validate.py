@@ -21,6 +21,7 @@ from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
 from cni_core.gojson import as_go_reads
+from cni_core.names import printable
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             found = findings(Path(file).read_bytes())
         except OSError as error:
-            print(f"{file}: {error.strerror}", file=sys.stderr)
+            print(f"{printable(file)}: {error.strerror}", file=sys.stderr)
             status = 2
             continue
         if any(finding.serious for finding in found):
@@ -92,9 +93,10 @@ def run(options: argparse.Namespace) -> int:
         ]
         if not options.json:
             for finding in found:
-                print(f"{file}:{finding.line}: {'' if finding.serious else 'warning: '}{finding}")
+                grade = "" if finding.serious else "warning: "
+                print(f"{printable(file)}:{finding.line}: {grade}{printable(str(finding))}")
             if not found:
-                print(f"{file}: valid")
+                print(f"{printable(file)}: valid")
     if options.json:
         print(json.dumps(document, indent=2))
     return status

@@ -22,6 +22,7 @@ from cni_core.errors import (
     UNKNOWN_CONTAINER,
     CniError,
 )
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network
 from cni_core.result import Interface, Result
@@ -256,7 +257,7 @@ def _refuse_too_many(addresses: Result) -> None:
 def _say(remark: str) -> None:
     """On stderr, which runtimes log (SPEC.md, section 4)."""
     try:
-        write(2, f"{remark}\n".encode())
+        write(2, f"{printable(remark)}\n".encode())
     except OSError:  # nobody listens
         pass
 
