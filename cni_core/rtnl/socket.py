@@ -164,13 +164,24 @@ class Rtnl:
 
     def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = _every) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
-        return self._dump(get_routes(family, link), Route.decode, wanted)
+        return self._routes(get_routes(family, link), Route.decode, wanted)
 
     def routes_to(
         self, destinations: Collection[Cidr], family: int, link: int = 0, wanted: Callable[[Route], bool] = _every
     ) -> list[Route]:
         """The same, of those that lead to the destinations."""
-        return self._dump(get_routes(family, link), of_destinations(destinations), wanted)
+        return self._routes(get_routes(family, link), of_destinations(destinations), wanted)
+
+    def _routes(
+        self, message: Message, read: Callable[[bytes], Route | None], wanted: Callable[[Route], bool]
+    ) -> list[Route]:
+        try:
+            return self._dump(message, read, wanted)
+        except KernelError as error:
+            # Of a link: a namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
+            if error.errno == ENOENT:
+                return []
+            raise
 
     def _dump(self, message: Message, read: Callable[[bytes], T | None], wanted: Callable[[T], bool]) -> list[T]:
         """What read makes of each reply, where that is not None, and is wanted: of others nothing is kept."""
