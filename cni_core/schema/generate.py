@@ -53,8 +53,7 @@ class Generator:
         """The name of the function for the schema at a place, made if it is new."""
         if place not in self.functions:
             file, _, pointer = place.partition("#")
-            name = "_" + "_".join([file.removesuffix(".json").replace("-", "_"), *pointer.split("/")[2:]])
-            self.functions[place] = name
+            self.functions[place] = name = name_of(place)
             schema = self.documents[file]
             for key in pointer.split("/")[1:]:
                 schema = schema[key]
@@ -121,6 +120,12 @@ class Generator:
         if "items" in schema:
             tests.append(f"all([{self._fits(schema['items'], 'i', file)} for i in v])")
         return tests
+
+
+def name_of(place: str) -> str:
+    """The function for the schema at a place, which "FILE#/$defs/NAME" or "FILE#" tells."""
+    file, _, pointer = place.partition("#")
+    return "_" + "_".join([file.removesuffix(".json").replace("-", "_"), *pointer.split("/")[2:]])
 
 
 def _comparisons(schema: dict[str, Any], v: str) -> list[str]:

@@ -382,3 +382,19 @@ def test_no_more_is_kept_of_the_alternatives_of_a_value_than_is_told(monkeypatch
     monkeypatch.setattr(explain, "MOST", 10)
     assert len(violations("macvlan", config(master=["/"] * 100))) == 10
     assert max(kept) <= 10 + 2  # and one of each other alternative
+
+
+def test_what_the_generated_code_accepts_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = [{"dst": "10.0.0.0/8"}] * 1000 + [{"dst": "x"}]
+    looked = 0
+
+    def counted(text: str) -> bool:
+        nonlocal looked
+        looked += 1
+        return is_cidr(text)
+
+    is_cidr, meaning = explain.FORMATS["cidr"]
+    monkeypatch.setitem(explain.FORMATS, "cidr", (counted, meaning))
+    [problem] = violations("macvlan", config(ipam=host_local("/x", {"subnet": "10.0.0.0/8"}, routes=routes)))
+    assert problem.startswith('ipam.routes[1000].dst: "x" is not')
+    assert looked <= 10
