@@ -393,8 +393,8 @@ def test_what_the_generated_code_accepts_is_not_looked_through_again(monkeypatch
         looked += 1
         return is_cidr(text)
 
-    is_cidr, meaning = explain.FORMATS["cidr"]
-    monkeypatch.setitem(explain.FORMATS, "cidr", (counted, meaning))
+    is_cidr, meaning = formats.FORMATS["cidr"]
+    monkeypatch.setitem(formats.FORMATS, "cidr", (counted, meaning))
     [problem] = violations("macvlan", config(ipam=host_local("/x", {"subnet": "10.0.0.0/8"}, routes=routes)))
     assert problem.startswith('ipam.routes[1000].dst: "x" is not')
     assert looked <= 10
