@@ -22,6 +22,7 @@ from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
 from cni_core.records import ROOT
@@ -113,7 +114,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
-            print(f"{check.level:8} {check.what}{f'{chr(10)}         → {check.mend}' if check.mend else ''}")
+            print(f"{check.level:8} {printable(check.what)}")
+            if check.mend:
+                print(f"{'':8} → {printable(check.mend)}")
     return int(any(check.level == FAILURE for check in checks))
 
 

@@ -35,6 +35,7 @@ from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.records import Records
 from cni_core.rtnl.messages import Link
@@ -154,7 +155,7 @@ def create(options: argparse.Namespace) -> int:
                 raise
             remarks = [remark for remark in remarks if not remark.endswith(MADE_LATER)]
     _remark(remarks)
-    print(file)
+    print(printable(str(file)))
     return 0
 
 
@@ -182,7 +183,7 @@ MADE_LATER = "it is made with the first container."
 
 def _remark(remarks: list[str]) -> None:
     for remark in remarks:
-        print(remark, file=sys.stderr)
+        print(printable(remark), file=sys.stderr)
 
 
 def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> list[str]:
@@ -376,5 +377,5 @@ def rm(options: argparse.Namespace) -> int:
         with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
         Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
         network.file.unlink()
-        print(network.name)
+        print(printable(network.name))
     return 0

@@ -10,6 +10,7 @@ from _socket import AF_INET6
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
 from cni_core.gojson import as_go_reads
+from cni_core.names import printable
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
@@ -85,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             found = findings(Path(file).read_bytes())
         except OSError as error:
-            print(f"{file}: {error.strerror}", file=sys.stderr)
+            print(f"{printable(file)}: {error.strerror}", file=sys.stderr)
             status = 2
             continue
         if any(finding.serious for finding in found):
@@ -95,9 +97,10 @@ def run(options: argparse.Namespace) -> int:
         ]
         if not options.json:
             for finding in found:
-                print(f"{file}:{finding.line}: {'' if finding.serious else 'warning: '}{finding}")
+                grade = "" if finding.serious else "warning: "
+                print(f"{printable(file)}:{finding.line}: {grade}{printable(str(finding))}")
             if not found:
-                print(f"{file}: valid")
+                print(f"{printable(file)}: valid")
     if options.json:
         print(json.dumps(document, indent=2))
     return status
@@ -201,7 +204,7 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         if near:
             yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
-    own = as_go_reads(config)
+    own = as_go_reads(deepcopy(config))
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
         yield (*place, *problem.path), problem.message, True

@@ -22,6 +22,7 @@ from cni_core.errors import (
     UNKNOWN_CONTAINER,
     CniError,
 )
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network
 from cni_core.result import Interface, Result
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_MTU_OF_IPV6 = 1280
+_MOST_ADDRESSES = 10_000  # of a link: for each new one the kernel looks through all (__inet_insert_ifa)
 
 
 class Attachments:
@@ -111,6 +113,7 @@ class Attachments:
 
             tuning.tune(task, link)
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        _refuse_too_many(addresses)
         if network.is_tuned:
             tuning.refuse_ipv6(network, addresses)
         self._refuse_or_drop_gateways(network, addresses)
@@ -273,10 +276,17 @@ def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
         raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
 
 
+def _refuse_too_many(addresses: Result) -> None:
+    """CniError where an IPAM plugin, or the chain, gives a link more than it can bear."""
+    if len(addresses.ips) > _MOST_ADDRESSES:
+        problem = f"{len(addresses.ips):,} addresses are too many for a link: {_MOST_ADDRESSES:,} are the most"
+        raise CniError(INVALID_CONFIG, problem, path=("ipam",))
+
+
 def _say(remark: str) -> None:
     """On stderr, which runtimes log (SPEC.md, section 4)."""
     try:
-        write(2, f"{remark}\n".encode())
+        write(2, f"{printable(remark)}\n".encode())
     except OSError:  # nobody listens
         pass
 

@@ -34,7 +34,7 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
@@ -222,9 +222,13 @@ def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
     if not unranked:
         return routes
     there: dict[tuple[Cidr, int], int] = {}
-    for route in inside.routes(AF_INET6):
+
+    def note(route: Route) -> bool:
         key = (route.dst, route.table or RT_TABLE_MAIN)
         there[key] = min(there.get(key, route.priority), route.priority)
+        return False
+
+    inside.routes_to({route.dst for route in unranked}, AF_INET6, wanted=note)
     for route in unranked:
         best = there.get((route.dst, route.table or RT_TABLE_MAIN))
         if best is not None or route.dst.length == 0:
@@ -280,7 +284,7 @@ def verify(task: Task, parent: Link, result: Result) -> None:
     if not link.up:
         raise _differs(f"{ifname} is down")
     _verify_addresses(ifname, link, own_ips(task, result), inside)
-    _verify_routes(result, inside)
+    _verify_routes(link, result, inside)
 
 
 def own_ips(task: Task, result: Result) -> list[IP]:
@@ -301,7 +305,9 @@ def _own_interface(task: Task, result: Result) -> int:
 
 
 def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:
-    present = {address.cidr: address for address in inside.addresses(link.index)}
+    wanted = {ip.cidr for ip in ips}
+    found = inside.addresses(link.index, lambda address: address.cidr in wanted)
+    present = {address.cidr: address for address in found}
     for ip in ips:
         if ip.cidr not in present:
             raise _differs(f"{ifname} lacks the address {ip.cidr}")
@@ -309,26 +315,50 @@ def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> N
             raise _differs(f"{ifname}: another host uses {ip.cidr.address}")
 
 
-def _verify_routes(result: Result, inside: Rtnl) -> None:
+def _verify_routes(link: Link, result: Result, inside: Rtnl) -> None:
     """Every route of the result is there, by whichever link and table: later plugins of a chain move them."""
-    present: list[Route] = []
-    for family in (AF_INET, AF_INET6):
-        if any(spec.dst.family == family for spec in result.routes):
-            present += inside.routes(family)
-    for spec in result.routes:
-        if not any(
-            route.dst == spec.dst
-            and not set(route.gateways).isdisjoint(_gateways(spec, result.ips) or route.gateways)
-            and spec.priority in (None, 0, route.priority)
-            and spec.table in (None, 0, route.table)
-            for route in present
-        ):
-            raise _differs(f"the container lacks the route {spec}")
+    missing = Missing(result)
+    for index in (link.index, 0):  # by the link itself first: the kernel then tells of no others
+        for family in (AF_INET, AF_INET6):
+            destinations = missing.destinations(family)
+            if destinations:
+                inside.routes_to(destinations, family, index, wanted=missing.is_kept_after)
+    for spec in missing:
+        raise _differs(f"the container lacks the route {spec}")
 
 
-def _gateways(spec: RouteSpec, ips: list[IP]) -> list[Address | None]:
-    """By which a route may go: its own next hop, or that of an address of its family, whichever plugin's."""
-    return [spec.gw] if spec.gw else [ip.gateway for ip in ips if ip.cidr.family == spec.dst.family]
+class Missing:
+    """The routes of a result that were not seen yet; to iterate over.
+
+    A route that is asked for without a next hop may go by the gateway of any address of its family, whichever plugin's;
+    without a table or a metric, in any.
+    """
+
+    __slots__ = ("_gateways", "_specs")
+
+    def __init__(self, result: Result) -> None:
+        self._gateways: dict[int, set[Address | None]] = {}
+        for ip in result.ips:
+            self._gateways.setdefault(ip.cidr.family, set()).add(ip.gateway)
+        self._specs = {(spec.dst, spec.gw, spec.table or 0, spec.priority or 0): spec for spec in result.routes}
+
+    def __iter__(self) -> Iterator[RouteSpec]:
+        return iter(self._specs.values())
+
+    def destinations(self, family: int) -> set[Cidr]:
+        return {spec.dst for spec in self if spec.dst.family == family}
+
+    def is_kept_after(self, route: Route) -> bool:
+        """Notes that the route is there. False: it need not be kept."""
+        gateways = self._gateways.get(route.dst.family)
+        hops: list[Address | None] = [gateway for gateway in route.gateways if gateway]
+        if not gateways or not gateways.isdisjoint(route.gateways):
+            hops.append(None)
+        for hop in hops:
+            for table in {0, route.table or 0}:
+                for priority in {0, route.priority}:
+                    self._specs.pop((route.dst, hop, table, priority), None)
+        return False
 
 
 def _differs(what: str) -> CniError:

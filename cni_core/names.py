@@ -53,6 +53,19 @@ def is_link_name(text: str) -> bool:
     return is_short_name(_LINK, text)
 
 
+def printable(text: str) -> str:
+    """For a terminal or a log, with an escape for each character that these would obey, or not show: ESC, BEL, the C1
+    controls, line breaks, overrides of the direction of writing; and what was not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def short_name(prefix: str, text: str) -> str:
     """A link's name for what has a longer one, always the same (48 bits of FNV-1a); the prefix has three bytes."""
     return f"{prefix}{fnv1a(text) >> 16:012x}"

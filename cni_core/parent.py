@@ -9,6 +9,7 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 
 from cni_core import sysctl
+from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
 from cni_core.files import is_there_a_policy
 from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
@@ -40,6 +41,7 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
 _OWN_NAMES = "cnp"
+_DEFAULTS = (Cidr(Address(AF_INET, 0), 0), Cidr(Address(AF_INET6, 0), 0))  # of default routes: 0.0.0.0/0 and ::/0
 _LEAST_MTU = 68  # ETH_MIN_MTU, linux/if_ether.h: IPv4 can do with it (RFC 791)
 
 
@@ -250,7 +252,7 @@ def _nobody(names: list[str]) -> str:
 
 def _refuse_label(name: str, rtnl: Rtnl) -> None:
     """CniError where eth0:1 is no VLAN that somebody means, but how ifconfig calls an address of eth0."""
-    if ":" in name and any(address.label == name for address in rtnl.addresses()):
+    if ":" in name and rtnl.addresses(wanted=lambda address: address.label == name):
         link = name.partition(":")[0]
         raise CniError(
             INVALID_CONFIG,
@@ -273,7 +275,7 @@ def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
         return Plan(below.there, [*below.missing, Missing(name, number)])
     link = rtnl.link(name) if len(name.encode()) <= LONGEST_NAME else None
     if not (link and _is_vlan(link, parent, number)):
-        link = next((link for link in rtnl.links() if _is_vlan(link, parent, number)), None)
+        link = next(iter(rtnl.links(lambda link: _is_vlan(link, parent, number))), None)
     return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
 
 
@@ -288,11 +290,11 @@ def _is_vlan(link: Link, below: Link, number: int) -> bool:
 
 def _default_route(rtnl: Rtnl) -> Link:
     for family in (AF_INET, AF_INET6):
-        defaults = [
-            route
-            for route in rtnl.routes(family)
-            if route.dst.length == 0 and route.links and route.table == RT_TABLE_MAIN and route.type == RTN_UNICAST
-        ]
+        defaults = rtnl.routes_to(
+            _DEFAULTS,
+            family,
+            wanted=lambda route: bool(route.links) and route.table == RT_TABLE_MAIN and route.type == RTN_UNICAST,
+        )
         for route in sorted(defaults, key=lambda route: route.priority):
             link = rtnl.link(index=route.links[0])
             if link:

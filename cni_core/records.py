@@ -158,7 +158,7 @@ class Records:
         record = Record(network, namespace, before.used if before else [], cookie, path)
         if before and str(before) != str(record):  # another namespace may have the inode of the one before
             self._write("attachments", attachment.record, str(record))
-        self._note(attachment, record, parent)
+        self._note(attachment, record, [parent])
         with self._users(parent, create=True) as users:
             running = users.try_lock(attachment.record, create=True)
         if running is None:
@@ -169,19 +169,22 @@ class Records:
             self._write("parents", parent, use)
         return running
 
-    def add(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
-        """Records likewise that it uses something that is no parent."""
+    def add(self, attachment: Attachment, network: str, namespace: int, used: list[str]) -> None:
+        """Records likewise that it uses what is no parent."""
         self._note(attachment, Record(network, namespace, []), used)
-        with self._users(used, create=True) as users:
-            users.write(attachment.record, "")
+        for key in used:
+            with self._users(key, create=True) as users:
+                users.write(attachment.record, "")
 
-    def _note(self, attachment: Attachment, record: Record, used: str) -> None:
+    def _note(self, attachment: Attachment, record: Record, used: list[str]) -> None:
         before = self.of(attachment)
+        known = set(before.used) if before else set()
+        new = [key for key in used if key not in known]
         if before is None or (before.network, before.namespace) != (record.network, record.namespace):
-            record.used = [*(before.used if before else []), used]
+            record.used = [*(before.used if before else []), *new]
             self._write("attachments", attachment.record, str(record))
-        elif used not in before.used:
-            self._part("attachments").append(attachment.record, f" {used}")
+        elif new:
+            self._part("attachments").append(attachment.record, "".join(f" {key}" for key in new))
             self._read.pop(f"attachments/{attachment.record}")
 
     def restore(self, attachment: Attachment, before: Record | None) -> list[str]:
@@ -192,7 +195,7 @@ class Records:
         now = self.of(attachment)
         if now is None:
             return []
-        kept = before.used if before else []
+        kept = set(before.used if before else ())
         left = [key for key in reversed(now.used) if key not in kept and self._remove_user(key, attachment)]
         self._write("attachments", attachment.record, str(before) if before else None)
         return left
@@ -220,13 +223,22 @@ class Records:
 
     def users(self, used: str) -> list[tuple[Attachment, str]]:
         """The attachments that use something, each with the name of its network."""
+        return [(attachment, self._network_of(attachment)) for attachment in self._users_of(used)]
+
+    def is_used(self, used: str) -> bool:
+        """Whether any attachment uses it."""
+        return bool(self._users_of(used))
+
+    def _users_of(self, used: str) -> list[Attachment]:
         try:
             with self._users(used, create=False) as users:
-                attachments = _attachments(users.names())
+                return _attachments(users.names())
         except FileNotFoundError:
             return []
-        records = [(attachment, self.of(attachment)) for attachment in attachments]
-        return [(attachment, record.network if record else "") for attachment, record in records]
+
+    def _network_of(self, attachment: Attachment) -> str:
+        """Without the rest of the record, which may be long; empty where there is none."""
+        return (self._text("attachments", attachment.record) or "").partition(" ")[0]
 
     def busy(self, parent: str) -> bool:
         """Whether an ADD to the parent is running in another process."""
@@ -250,7 +262,7 @@ class Records:
     def of_network(self, network: str) -> list[Attachment]:
         """The attachments of a network."""
         attachments = _attachments(self._part("attachments").names())
-        return [found for found in attachments if (record := self.of(found)) and record.network == network]
+        return [found for found in attachments if self._network_of(found) == network]
 
 
 def _attachments(names: list[str]) -> list[Attachment]:

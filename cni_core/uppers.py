@@ -78,12 +78,15 @@ class Uppers:
 
 def elsewhere(parent: int, host: Place) -> Iterator[tuple[Link, Place]]:
     """The links on a parent of the host in whatever other namespace we can enter, each with its place."""
+
+    def on_it(link: Link) -> bool:
+        # The other end of a veth is told as its parent, too.
+        return link.parent == parent and link.parent_nsid is not None and link.kind != "veth"
+
     for path in paths():
         try:
             with host.container(path) as place:
-                for link in place.rtnl.links():
-                    # The other end of a veth is told as its parent, too.
-                    if link.parent == parent and link.parent_nsid is not None and link.kind != "veth":
-                        yield link, place
+                for link in place.rtnl.links(on_it):
+                    yield link, place
         except (CniError, OSError):  # gone meanwhile, or the host's own
             continue

@@ -14,7 +14,7 @@ from cni_core.errors import (
 from cni_core.files import is_there_a_policy
 from cni_core.names import Attachment
 from cni_core.result import IP, Result, RouteSpec
-from ipam.ranges import RangeSet, assign, range_sets
+from ipam.ranges import Places, RangeSet, assign, range_sets
 from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
@@ -40,7 +40,8 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
     Go's host-local: a plugin that is called twice must not undo, by its second failure, the first call's lease.
     """
     sets = range_sets(request)
-    asked = assign(sets, request.ips)
+    places = Places(sets)
+    asked = assign(sets, places, request.ips)
     routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
     dns: dict[str, Any] = {}
     if request.ipam.get("resolvConf"):
@@ -50,7 +51,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
     given: list[Address] = []
     addresses = steps.take(
         "lease addresses",
-        lambda: _lease_all(request, sets, asked, refused, given, again=again),
+        lambda: _lease_all(request, sets, places, asked, refused, given, again=again),
         lambda: _give_back(request, given),
     )
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
@@ -70,13 +71,13 @@ def check(request: Request) -> None:
     """CniError unless the attachment holds a lease, and one of each address of ours that prevResult gives it."""
     try:
         with _store(request, create=False) as store:
-            held = store.held_by(_holder(request, store))
+            held = set(store.held_by(_holder(request, store)))
     except FileNotFoundError:
-        held = []
+        held = set()
     result = request.prev_result
     given = [ip.cidr.address for ip in result.ips_of(request.ifname, request.netns)] if result else []
-    sets = range_sets(request)
-    lost = [address for address in given if address not in held and any(part.range_of(address) for part in sets)]
+    places = Places(range_sets(request))
+    lost = [address for address in given if address not in held and places.of(address)]
     if lost or not held:
         raise CniError(
             CHECK_DIFFERS,
@@ -117,13 +118,17 @@ def subnets(request: Request) -> list[Cidr]:
 def _lease_all(
     request: Request,
     sets: list[RangeSet],
+    places: Places,
     asked: list[Address | None],
     refused: Mapping[Address, str],
     given: list[Address],
     *,
     again: bool,
 ) -> list[Address]:
-    """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
+    """One address of each set. What is new is added to given before it is leased: a signal may come at once.
+
+    The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
+    """
     try:
         with _store(request) as store:
             held = store.held_by(request.attachment)
@@ -131,8 +136,13 @@ def _lease_all(
                 _refuse_again(request.attachment, store, held, sets, asked)
             if held:
                 store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-            lease = Leasing(request.attachment, store, held, refused, given, _owner(request))
-            return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+            lease = Leasing(
+                request.attachment, store, _by_set(held, places, asked, refused), refused, given, _owner(request)
+            )
+            addresses = [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+            if given:
+                store.hold(request.attachment, held + given)
+            return addresses
     except CniError as error:
         if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
             error.details += _told_of_the_dead(request.name)
@@ -151,6 +161,18 @@ def _told_of_the_dead(network: str) -> str:
         return ""
     who = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
     return f" Of {who} the namespace is gone: `leases release --dead {network}` frees what they had."
+
+
+def _by_set(
+    held: list[Address], places: Places, asked: list[Address | None], refused: Mapping[Address, str]
+) -> dict[int, Address]:
+    """Of each set the first address held that the attachment can keep: the one that is asked for, if one is."""
+    found: dict[int, Address] = {}
+    for address in held:
+        place = places.of(address)
+        if place and asked[place[0]] in (None, address) and address not in refused:
+            found.setdefault(place[0], address)
+    return found
 
 
 def _refuse_again(
@@ -177,17 +199,18 @@ def _owner(request: Request) -> str:
 
 
 class Leasing:
-    """Of addresses to one attachment. held: those that it has; refused: those that cannot be given, with the reason;
-    given: those that are new; owner: whom they are for, in a stable order, empty for the next free one.
+    """Of addresses to one attachment. held: those that it has, by the number of the set; refused: those that cannot be
+    given, with the reason; given: those that are new; owner: whom they are for, in a stable order, empty for the next
+    free one.
     """
 
-    __slots__ = ("_attachment", "_given", "_held", "_owner", "_refused", "_store")
+    __slots__ = ("_attachment", "_given", "_held", "_owner", "_refused", "_store", "_taken")
 
     def __init__(
         self,
         attachment: Attachment,
         store: Store,
-        held: list[Address],
+        held: Mapping[int, Address],
         refused: Mapping[Address, str],
         given: list[Address],
         owner: str,
@@ -198,19 +221,16 @@ class Leasing:
         self._refused = refused
         self._given = given
         self._owner = owner
+        self._taken: set[str] | None = None  # the directory, once it was read: while it is locked only we change it
 
     def one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
         """Of range set number index: the address it holds already, the one asked for, or the next free one.
 
         It holds one where an earlier ADD was killed, or was before a reboot.
         """
-        for address in self._held:
-            if part.range_of(address) and asked in (None, address) and address not in self._refused:
-                return address
-        address = self._asked(index, part, asked) if asked else self._next_free(index, part)
-        self._held.append(address)
-        self._store.hold(self._attachment, self._held)
-        return address
+        if index in self._held:
+            return self._held[index]
+        return self._asked(index, part, asked) if asked else self._next_free(index, part)
 
     def _asked(self, index: int, part: RangeSet, address: Address) -> Address:
         _refuse_impossible(part, address)
@@ -234,19 +254,19 @@ class Leasing:
     def _next_free(self, index: int, part: RangeSet) -> Address:
         store = self._store
         while True:
-            taken: set[str] = set()
             candidates, tries = self._candidates(index, part)
             for tried, address in enumerate(candidates):
-                if tried == tries:
-                    taken = store.taken()
-                if str(address) in taken or address in self._refused:
-                    continue
-                self._given.append(address)
+                if tried == tries and self._taken is None:
+                    self._taken = store.taken()
                 # The first of a stable order may be of its own earlier incarnation, before a reboot.
                 own = self._owner and tried == 0
+                if address in self._refused or (not own and self._taken and str(address) in self._taken):
+                    continue
+                self._given.append(address)
                 if (self._reserve_or_take_back if own else self._reserve)(index, address):
                     return address
                 self._given.pop()
+            self._taken = None
             if not store.release_earlier_boots():
                 raise _exhausted(part)
 
@@ -266,11 +286,11 @@ def _give_back(request: Request, given: list[Address]) -> None:
     if given:
         attachment = request.attachment
         with _store(request) as store:
-            held = store.held_by(attachment)
+            held, back = store.held_by(attachment), set(given)
             for address in given:
                 if store.holder(address) == attachment:  # the index may not know of it yet
                     store.release(address)
-            store.hold(attachment, [address for address in held if address not in given])
+            store.hold(attachment, [address for address in held if address not in back])
 
 
 def _refuse_impossible(part: RangeSet, address: Address) -> None:

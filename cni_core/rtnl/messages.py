@@ -13,6 +13,10 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import KERNEL_REFUSED, CniError
 from cni_core.names import LONGEST_NAME
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 # linux/netlink.h
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -516,6 +520,29 @@ class Route:
 
     def __str__(self) -> str:
         return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
+
+
+def of_destinations(destinations: Iterable[Cidr]) -> Callable[[bytes], Route | None]:
+    """What reads a route as Route.decode, and gives None for one that leads elsewhere: that is told by its destination
+    alone, at a tenth of the cost of reading it whole.
+    """
+    wanted = {(dst.length, dst.address.packed if dst.length else b"") for dst in destinations}
+
+    def read(body: bytes) -> Route | None:
+        length = _header(_RTMSG, body)[1]
+        return Route.decode(body) if (length, _first(RTA_DST, body, _RTMSG.size)) in wanted else None
+
+    return read
+
+
+def _first(wanted: int, body: bytes, at: int) -> bytes:
+    """The first attribute of a type, from an offset on; empty where there is none."""
+    while len(body) - at >= _NLATTR.size:
+        length, kind = _NLATTR.unpack_from(body, at)
+        if kind == wanted:
+            return body[at + _NLATTR.size : at + length]
+        at += max(_align(length), _NLATTR.size)
+    return b""
 
 
 def _gateway(found: dict[int, bytes]) -> Address | None:

@@ -4,7 +4,7 @@ plugins use. It knows as much of macvlan, ipvlan and VLANs as their decisions de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT
 from types import SimpleNamespace
@@ -166,10 +166,12 @@ class Socket:
 
     link_by_any_name = link
 
-    def links(self) -> list[Link]:
-        return list(self._here.links.values())
+    def links(self, wanted: Callable[[Link], bool] = lambda _: True) -> list[Link]:
+        return [link for link in self._here.links.values() if wanted(link)]
 
-    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+    def addresses(
+        self, index: int = 0, wanted: Callable[[InterfaceAddress], bool] = lambda _: True
+    ) -> list[InterfaceAddress]:
         found = []
         for at, cidr, flags in self._here.addresses:
             if index in (0, at):
@@ -177,14 +179,25 @@ class Socket:
                 address.index, address.cidr, address.flags = at, cidr, flags
                 address.label = self._here.labels.get(str(cidr), "")
                 found.append(address)
-        return found
+        return [address for address in found if wanted(address)]
 
-    def routes(self, family: int, link: int = 0) -> list[Route]:
+    def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = lambda _: True) -> list[Route]:
         return [
             route
             for route in self._here.routes
-            if route.dst.family == family and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            if route.dst.family == family
+            and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            and wanted(route)
         ]
+
+    def routes_to(
+        self,
+        destinations: Collection[Cidr],
+        family: int,
+        link: int = 0,
+        wanted: Callable[[Route], bool] = lambda _: True,
+    ) -> list[Route]:
+        return self.routes(family, link, lambda route: route.dst in destinations and wanted(route))
 
     def execute(self, *messages: Message) -> None:
         """All are tried, and the first that is refused is told, as the kernel does."""
