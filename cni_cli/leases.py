@@ -32,7 +32,7 @@ RELEASE = "leases release"
 
 @dataclass(frozen=True)
 class Lease:
-    """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's plugins gave it."""
+    """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's or another host's plugins did."""
 
     network: str
     address: str
@@ -192,6 +192,8 @@ def leases_of(data_dir: str, network: str) -> list[Lease]:
             boot = store.boot_of(holder, address)
             since = datetime.fromtimestamp(Path(data_dir, network, str(address)).stat().st_mtime)
             told = {now: "this", UNKNOWN_BOOT: "unknown"}.get(boot, "earlier")
+            if store.is_of_another_host(holder, address):
+                told = "unknown"  # as good as another plugin's: the other host knows
             found.append(Lease(network, str(address), *holder, since.isoformat(" ", "seconds"), told))
     return found
 

@@ -190,7 +190,7 @@ class Attachments:
     def delete(self, request: Request) -> None:
         """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them.
 
-        An IPAM that needs the link gives them back first; where it fails, all else goes nevertheless.
+        An IPAM that needs the link gives them back first; where that or the records fail, all else goes nevertheless.
         """
         network, ipam, failure = self._network_to_leave(request), self._ipam(request), None
         with Place.host() as host:
@@ -202,17 +202,24 @@ class Attachments:
                     except CniError as error:
                         failure = error
                 if container:
-                    recorded = shared.recorded_namespace(request.attachment)
+                    recorded = 0
+                    try:
+                        recorded = shared.recorded_namespace(request.attachment)
+                    except CniError as error:
+                        failure = error
                     links.remove(request.attachment, self._kind, container, recorded)
                 routed = shared.has_host_routes(self._kind, network)
-                shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                try:
+                    shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                except CniError as error:  # the link is gone, so the addresses can go
+                    failure = error
             finally:
                 if container:
                     container.close()
-        if failure:
-            raise failure
         if not ipam.NEEDS_LINK:
             ipam.delete(request)
+        if failure:
+            raise failure
 
     def check(self, request: Request) -> None:
         """CniError with the first difference between the attachment and prevResult."""

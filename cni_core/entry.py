@@ -17,7 +17,7 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
-from cni_core.native import readable
+from cni_core.native import readable, writable
 from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, dumps
 
 TYPE_CHECKING = False
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 
 _VERSION_MILLISECONDS = 100
+_STDOUT_SECONDS = 30  # for a runtime to read
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
 This is the {name} CNI plugin, version {release}: container runtimes call it, with CNI_COMMAND and other variables in
@@ -286,7 +287,11 @@ def _write(fd: int, data: bytes) -> bool:
     """Writes everything; False where nobody reads any more."""
     try:
         while data:
-            data = data[write(fd, data) :]
+            try:
+                data = data[write(fd, data) :]
+            except BlockingIOError:  # the caller's pipe is full, and set not to wait for it
+                if not writable(fd, _STDOUT_SECONDS * 1000):
+                    return False
     except OSError:
         return False
     return True

@@ -194,6 +194,8 @@ class Records:
         """
         now = self.of(attachment)
         if now is None:
+            if not before:
+                self._write("attachments", attachment.record, None)  # whatever has its name instead
             return []
         kept = set(before.used if before else ())
         left = [key for key in reversed(now.used) if key not in kept and self._remove_user(key, attachment)]

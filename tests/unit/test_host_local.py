@@ -830,7 +830,7 @@ class AnySequence(RuleBasedStateMachine):
         self.boot = 0
         self.boots: dict[tuple[str, str], int | None] = {}
         self.boot_id = index.boot_id
-        index.boot_id = lambda: f"boot {self.boot}"
+        index.boot_id = lambda: f"boot-{self.boot}"
         self.data_dir = Path(tempfile.mkdtemp(prefix="leases-"))
         part = {"subnet": SIX, "rangeEnd": SIX_POOL[-1]}
         self.leases = Leases(self.data_dir, SUBNET, part)
