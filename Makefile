@@ -21,8 +21,8 @@ RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
 ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
-	kernel-faults conformance peers debian etcd clean
+.PHONY: demo test build install dist bench sizes profile soak lint unit reproducible lab kernel kernel-launcher \
+	kernel-second-tier kernel-faults conformance peers debian etcd clean
 
 demo: build
 	@scripts/need demo
@@ -46,6 +46,11 @@ dist: $(ARCHIVE)
 bench: build $(SECOND_TIER)
 	@scripts/need bench
 	@$(LAB) --kernel host -- $(PYTHON) -m conformance.bench --write $(OPTIONS)
+
+# What inputs cost that are as long as they may be: fails where one takes over 2 s of processor time, or 64 MiB.
+sizes: build
+	@scripts/need bench
+	@$(LAB) --kernel host --timeout 900 -- $(PYTHON) -m conformance.bench.sizes --write $(OPTIONS)
 
 profile: build
 	@scripts/need bench
@@ -123,11 +128,16 @@ peers: $(PEERS) $(if $(filter dist/cni,$(PLUGINS)),build)
 HOSTILE := HYPOTHESIS_PROFILE=soak $(LAB) --timeout 3600 -- $(VENV)/bin/pytest -v --hypothesis-show-statistics \
 	tests/unit/test_hostile.py tests/kernel/test_hostile.py
 
-# Hours: every fault at every point of every call, storms of 200 attachments, and an hour of hostile input.
-soak: build $(VENV)/dev
+# What a container's root and whoever writes a configuration tries: a thousand calls under forgery, all that is long.
+ATTACKS := $(addprefix tests/kernel/test_,hands_off.py sizes.py terminals.py)
+
+# Hours: every fault at every point of every call, storms of 200 attachments, attacks, and an hour of hostile input.
+soak: build $(SECOND_TIER) $(VENV)/dev
 	@scripts/need test
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.faults dist/cni
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.storm dist/cni --rounds 10
+	HYPOTHESIS_PROFILE=soak $(LAB) --timeout 7200 -- $(VENV)/bin/pytest -v $(ATTACKS)
+	$(LAB) --kernel host --timeout 900 -- $(PYTHON) -m conformance.bench.sizes
 	while ((SECONDS < 3600)); do $(HOSTILE) || exit; done
 
 # The plugins as they are where there is no compiler.
@@ -137,10 +147,10 @@ $(SECOND_TIER): $(BUILT)
 	@touch $@
 
 # The same bytes from the same commit, as what is in it. Runs on every Linux of this architecture: it brings its C library.
-$(ARCHIVE): $(BUILT) README.md $(wildcard docs/* examples/* packaging/*/*)
+$(ARCHIVE): $(BUILT) README.md SECURITY.md $(wildcard docs/* examples/* packaging/*/*)
 	@echo "packing $@…"
 	@rm -rf build/release && mkdir -p build/release/$(RELEASE)
-	@cp -a dist/cni/. README.md docs examples packaging build/release/$(RELEASE)/
+	@cp -a dist/cni/. README.md SECURITY.md docs examples packaging build/release/$(RELEASE)/
 	@tar -C build/release --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
 		--mtime=@$$(git log -1 --format=%ct 2>/dev/null || echo 0) -c $(RELEASE) | gzip -n9 >$@.new
 	@mv $@.new $@

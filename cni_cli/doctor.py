@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
 from cni_cli.docker import IPVLAN_DHCP
@@ -22,6 +22,7 @@ from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
 from cni_core.records import ROOT
@@ -29,6 +30,7 @@ from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
+from cni_core.stable import machine_id
 from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -99,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
+            ("machine", _machine(networks)),
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
@@ -111,7 +114,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
-            print(f"{check.level:8} {check.what}{f'{chr(10)}         → {check.mend}' if check.mend else ''}")
+            print(f"{check.level:8} {printable(check.what)}")
+            if check.mend:
+                print(f"{'':8} → {printable(check.mend)}")
     return int(any(check.level == FAILURE for check in checks))
 
 
@@ -261,6 +266,16 @@ def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
             yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
 
 
+def _machine(networks: list[Network]) -> Iterator[Check]:
+    """Whether it is told from others, which stable hardware addresses need."""
+    names = [network.name for network in networks if network.kind == "macvlan" and network.values.mac_is_stable]
+    if names:
+        try:
+            machine_id()
+        except CniError as error:
+            yield Check(FAILURE, f"network {', '.join(names)}: {error.msg}", error.details)
+
+
 def _directories(networks: list[Network]) -> Iterator[Check]:
     """Where attachments and leases are recorded."""
     wanted = [ROOT, *dict.fromkeys(network.data_dir for network in networks if network.data_dir)]
@@ -324,6 +339,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
             try:
                 plan = parents.plan(values, host)
                 parents.refuse_unusable(plan, host)
+                parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
                     yield Check(OK, f"{plan.absent}; it is made with the first container")
@@ -409,7 +425,7 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
     for network in networks:
         if not network.data_dir:
             continue
-        there = attached(network.name)
+        there, dead = attached(network.name), gone(network.name)
         mine = [lease for lease in held if lease.network == network.name]
         for lease in mine:
             if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
@@ -418,8 +434,14 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
                     f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
+        for attachment in dead:
+            yield Check(
+                WARNING,
+                f"network {network.name}: {attachment} died without a DEL: {GONE}",
+                f"Take back what it had: {how_to_free(network.name)}",
+            )
         for attachment in there:
-            if not any(is_of(lease, attachment) for lease in mine):
+            if attachment not in dead and not any(is_of(lease, attachment) for lease in mine):
                 yield Check(
                     WARNING,
                     f"network {network.name}: {attachment} is attached without a lease",

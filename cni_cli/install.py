@@ -22,6 +22,7 @@ from typing import Any
 
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
+from cni_core.names import printable
 
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
 INTERNAL = "_internal"
@@ -57,13 +58,13 @@ def install(options: argparse.Namespace) -> int:
         _point(target / name, f"{build}/{name}")
     for alias, name in ALIASES.items() if options.aliases else ():
         if _is_anothers(target / alias):
-            print(f"{target / alias} is another plugin's and stays.", file=sys.stderr)
+            print(f"{printable(str(target / alias))} is another plugin's and stays.", file=sys.stderr)
         else:
             _point(target / alias, name)
     for old in _builds(target):
         if old.name not in (build, before):
             shutil.rmtree(old)
-    print(f"installed in {target}")
+    print(f"installed in {printable(str(target))}")
     return 0
 
 
@@ -77,7 +78,7 @@ def uninstall(options: argparse.Namespace) -> int:
             (target / name).unlink()
     for build in _builds(target):
         shutil.rmtree(build)
-    print(f"removed from {target}")
+    print(f"removed from {printable(str(target))}")
     return 0
 
 

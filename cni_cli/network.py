@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli import docker
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
@@ -30,16 +30,18 @@ from cni_cli.errors import CommandError
 from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_cli.validate import IGNORED_BY_GO, findings
+from cni_cli.validate import OF_GO_ALONE, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.records import Records
 from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
 from cni_core.shared import has_host_routes, refuse_other_use
+from cni_core.stable import machine_id
 from ipam import choose
 from ipam.ranges import Range, range_sets
 
@@ -126,11 +128,12 @@ def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False)
 def create(options: argparse.Namespace) -> int:
     document, remarks = docker.conflist(options.kind, options)
     document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
+    remarks += _without_machine_id(document["plugins"][0])
     found = findings(text_of(document).encode())
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
-    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text != IGNORED_BY_GO]
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text not in OF_GO_ALONE]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
@@ -155,8 +158,20 @@ def create(options: argparse.Namespace) -> int:
                 raise
             remarks = [remark for remark in remarks if not remark.endswith(MADE_LATER)]
     _remark(remarks)
-    print(file)
+    print(printable(str(file)))
     return 0
+
+
+def _without_machine_id(plugin: dict[str, Any]) -> list[str]:
+    """Takes out what needs one where this node has none; a remark."""
+    if plugin.get("mac") != "stable":
+        return []
+    try:
+        machine_id()
+    except CniError as error:
+        del plugin["mac"]
+        return [f"Its containers' hardware addresses are others each time: {error.problem}."]
+    return []
 
 
 def _type(kind: str, bin_directory: str) -> str:
@@ -171,7 +186,7 @@ MADE_LATER = "it is made with the first container."
 
 def _remark(remarks: list[str]) -> None:
     for remark in remarks:
-        print(remark, file=sys.stderr)
+        print(printable(remark), file=sys.stderr)
 
 
 def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> list[str]:
@@ -186,6 +201,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
             raise clash
         plan = parents.plan(values, host)
         parents.refuse_unusable(plan, host)
+        parents.refuse_forbidden(plan, values, kind, host)
         parent = plan.parent
         if not parent:
             below = lower(network, host)
@@ -232,6 +248,11 @@ def ls(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_summary(network) for network in networks], indent=2))
     else:
+        summaries = [_summary(network) for network in networks]
+        for summary in summaries:
+            dead = [f"{one['container']}/{one['interface']}" for one in summary["attachments"] if one["gone"]]
+            for name in dead:
+                _remark([f"network {summary['name']}: {name}, {GONE}: {how_to_free(summary['name'])}"])
         rows = [
             (
                 summary["name"],
@@ -241,7 +262,7 @@ def ls(options: argparse.Namespace) -> int:
                 str(len(summary["attachments"])),
                 summary["file"],
             )
-            for summary in map(_summary, networks)
+            for summary in summaries
         ]
         print(table(("NETWORK", "KIND", "PARENT", "SUBNETS", "ATTACHED", "FILE"), rows))
     return 0
@@ -262,7 +283,10 @@ def inspect(options: argparse.Namespace) -> int:
         *_settings(network.config),
     ]
     print(table((), rows))
-    users = [(x["container"], x["interface"], ", ".join(x["addresses"]) or "-") for x in document["attachments"]]
+    users = [
+        (x["container"], x["interface"], (", ".join(x["addresses"]) or "-") + f" ({GONE})" * x["gone"])
+        for x in document["attachments"]
+    ]
     print()
     print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), users))
     return 0
@@ -300,6 +324,7 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _summary(network: Network) -> dict[str, Any]:
     leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    dead = gone(network.name)
     return {
         "name": network.name,
         "file": str(network.file),
@@ -311,6 +336,7 @@ def _summary(network: Network) -> dict[str, Any]:
                 "container": attachment.container_id,
                 "interface": attachment.ifname,
                 "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
+                "gone": attachment in dead,
             }
             for attachment in attached(network.name)
         ],
@@ -342,13 +368,17 @@ def rm(options: argparse.Namespace) -> int:
     for network in networks:
         users = attached(network.name)
         if users and not options.force:
-            holders = ", ".join(user.container_id for user in users)
+            dead = gone(network.name)
+            holders = ", ".join(user.container_id + f" ({GONE})" * (user in dead) for user in users)
+            mend = f"Free what the dead have: {how_to_free(network.name)}. " * bool(dead)
             raise CommandError(
-                f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
+                f"network {network.name} is in use by {holders}",
+                f"{mend}Remove the containers first; or --force.",
+                IN_USE,
             )
     for network in networks:
         with_ipam = network.config if has_leases(network.config) else network.config | {"ipam": {}}
         Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
         network.file.unlink()
-        print(network.name)
+        print(printable(network.name))
     return 0

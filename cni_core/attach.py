@@ -23,6 +23,7 @@ from cni_core.errors import (
     UNKNOWN_CONTAINER,
     CniError,
 )
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network
 from cni_core.result import Interface, Result
@@ -31,7 +32,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_MTU_OF_IPV6 = 1280
+_MOST_ADDRESSES = 10_000  # of a link: for each new one the kernel looks through all (__inet_insert_ifa)
 
 
 class Attachments:
@@ -77,15 +79,44 @@ class Attachments:
             close(running)
 
     def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
+        """With the first of its hardware addresses that nobody on the parent has."""
+        macs = self._macs(request, task.network)
+        mac, mark = next(macs), steps.mark()
+        while True:
+            try:
+                return self._attach_as(mac, request, task, steps, parent)
+            except links.HardwareAddressInUse as error:
+                mac = next(macs, b"")
+                if not mac or steps.back(mark):
+                    raise
+                _say(f"{error.problem}: {request.ifname} gets another one")
+
+    def _macs(self, request: Request, network: Network) -> Iterator[bytes]:
+        """To be tried in turn; one that is empty is for the kernel to choose. CniError."""
+        mac = self._kind.mac(request, network)
+        if mac or not network.mac_is_stable or not self._kind.HAS_OWN_MAC or self._kind.is_exclusive(network):
+            return iter((mac,))
+        from cni_core import stable
+
+        return stable.macs(request)
+
+    def _attach_as(self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
-        mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
+        mtu = parents.mtu(network, parent)
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
+        if network.is_tuned:
+            from cni_core import tuning
+
+            tuning.tune(task, link)
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        _refuse_too_many(addresses)
+        if network.is_tuned:
+            tuning.refuse_ipv6(network, addresses)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
@@ -160,7 +191,7 @@ class Attachments:
     def delete(self, request: Request) -> None:
         """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them.
 
-        An IPAM that needs the link gives them back first; where it fails, all else goes nevertheless.
+        An IPAM that needs the link gives them back first; where that or the records fail, all else goes nevertheless.
         """
         network, ipam, failure = self._network_to_leave(request), self._ipam(request), None
         with Place.host() as host:
@@ -172,17 +203,24 @@ class Attachments:
                     except CniError as error:
                         failure = error
                 if container:
-                    recorded = shared.recorded_namespace(request.attachment)
+                    recorded = 0
+                    try:
+                        recorded = shared.recorded_namespace(request.attachment)
+                    except CniError as error:
+                        failure = error
                     links.remove(request.attachment, self._kind, container, recorded)
                 routed = shared.has_host_routes(self._kind, network)
-                shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                try:
+                    shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                except CniError as error:  # the link is gone, so the addresses can go
+                    failure = error
             finally:
                 if container:
                     container.close()
-        if failure:
-            raise failure
         if not ipam.NEEDS_LINK:
             ipam.delete(request)
+        if failure:
+            raise failure
 
     def check(self, request: Request) -> None:
         """CniError with the first difference between the attachment and prevResult."""
@@ -231,6 +269,7 @@ class Attachments:
                 with Place.host() as host:
                     plan = parents.plan(network, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
+                    parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
                     if plan.parent:  # else an ADD would make it
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
@@ -247,10 +286,17 @@ def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
         raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
 
 
+def _refuse_too_many(addresses: Result) -> None:
+    """CniError where an IPAM plugin, or the chain, gives a link more than it can bear."""
+    if len(addresses.ips) > _MOST_ADDRESSES:
+        problem = f"{len(addresses.ips):,} addresses are too many for a link: {_MOST_ADDRESSES:,} are the most"
+        raise CniError(INVALID_CONFIG, problem, path=("ipam",))
+
+
 def _say(remark: str) -> None:
     """On stderr, which runtimes log (SPEC.md, section 4)."""
     try:
-        write(2, f"{remark}\n".encode())
+        write(2, f"{printable(remark)}\n".encode())
     except OSError:  # nobody listens
         pass
 

@@ -14,6 +14,7 @@ from time import monotonic
 
 from cni_core import attach, files, link, netns, shared, sysctl, undo
 from cni_core.address import format_mac
+from cni_core.names import printable
 from cni_core.rtnl import messages as m, socket
 from cni_core.strictjson import dumps
 
@@ -39,7 +40,7 @@ class Trace:
     def line(self, text: str) -> None:
         """Writes one line; what would break it is escaped."""
         # The launcher has no codec for this.
-        shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+        shown = printable(text)
         try:
             write(self._fd, f"{getpid()} {(monotonic() - self._began) * 1000:8.2f} {shown}\n".encode())
         except OSError:  # a full disk is no reason to fail

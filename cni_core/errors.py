@@ -82,10 +82,15 @@ class CniError(Exception):
 
     def to_json(self, cni_version: str) -> dict[str, object]:
         """The error object of the CNI specification ("Error")."""
-        document: dict[str, object] = {"cniVersion": cni_version, "code": self.code, "msg": self.msg}
+        document: dict[str, object] = {"cniVersion": cni_version, "code": self.code, "msg": _cut(self.msg)}
         if self.details:
-            document["details"] = self.details
+            document["details"] = _cut(self.details)
         return document
+
+
+def _cut(text: str, longest: int = 10_000) -> str:
+    """A msg or details in so many characters: more nobody reads, and what a list in them names may be endless."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def located(path: Path, problem: str) -> str:

@@ -34,6 +34,8 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
     from cni_core.result import IP, Result, RouteSpec
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
 KINDS = ("macvlan", "ipvlan")
 
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
+
+
+class HardwareAddressInUse(CniError):
+    """On the parent somebody else's link, or the parent, has the hardware address of the new one."""
 
 
 def left_over(task: Task) -> Link | None:
@@ -123,13 +129,13 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
     messages += [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
     with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
-        sysctl.try_to_write("1", "net", "ipv4", "conf", link.name, "arp_notify")
+        _turn_on(task, link, "ipv4", "arp_notify", sysctl.try_to_write)
         if ipv6:
             for name in ("lo", link.name):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
-            sysctl.try_to_write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
-            sysctl.write("1", "net", "ipv6", "conf", link.name, "keep_addr_on_down")
+            _turn_on(task, link, "ipv6", "ndisc_notify", sysctl.try_to_write)
+            _turn_on(task, link, "ipv6", "keep_addr_on_down", sysctl.write)
             timers.prepare(link.name)
         try:
             inside.execute(*messages)
@@ -140,6 +146,12 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
             if parent.carrier:
                 dad.settle(inside, link.index)
             timers.restore(attachment.ifname)
+
+
+def _turn_on(task: Task, link: Link, family: str, name: str, write: Callable[..., None]) -> None:
+    """A sysctl of the link's, unless the configuration says what it is to be."""
+    if f"net.{family}.conf.IFNAME.{name}" not in task.network.sysctls:
+        write("1", "net", family, "conf", link.name, name)
 
 
 def _raised(task: Task, link: Link) -> Message:
@@ -160,10 +172,11 @@ def _in_use(error: KernelError, link: Link, parent: Link) -> CniError:
             "Give the networks of one parent ranges of their own, or leave that container.",
         )
     if error.errno in (EADDRINUSE, EBUSY):
-        return CniError(
+        return HardwareAddressInUse(
             PARENT_UNUSABLE,
             f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
-            "Give the container another one, or none.",
+            "Give the container another one, or none; of a container that is gone, a process may hold the network "
+            "namespace: lsns -t net.",
         )
     return error
 
@@ -209,9 +222,13 @@ def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
     if not unranked:
         return routes
     there: dict[tuple[Cidr, int], int] = {}
-    for route in inside.routes(AF_INET6):
+
+    def note(route: Route) -> bool:
         key = (route.dst, route.table or RT_TABLE_MAIN)
         there[key] = min(there.get(key, route.priority), route.priority)
+        return False
+
+    inside.routes_to({route.dst for route in unranked}, AF_INET6, wanted=note)
     for route in unranked:
         best = there.get((route.dst, route.table or RT_TABLE_MAIN))
         if best is not None or route.dst.length == 0:
@@ -267,7 +284,7 @@ def verify(task: Task, parent: Link, result: Result) -> None:
     if not link.up:
         raise _differs(f"{ifname} is down")
     _verify_addresses(ifname, link, own_ips(task, result), inside)
-    _verify_routes(result, inside)
+    _verify_routes(link, result, inside)
 
 
 def own_ips(task: Task, result: Result) -> list[IP]:
@@ -288,7 +305,9 @@ def _own_interface(task: Task, result: Result) -> int:
 
 
 def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:
-    present = {address.cidr: address for address in inside.addresses(link.index)}
+    wanted = {ip.cidr for ip in ips}
+    found = inside.addresses(link.index, lambda address: address.cidr in wanted)
+    present = {address.cidr: address for address in found}
     for ip in ips:
         if ip.cidr not in present:
             raise _differs(f"{ifname} lacks the address {ip.cidr}")
@@ -296,26 +315,50 @@ def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> N
             raise _differs(f"{ifname}: another host uses {ip.cidr.address}")
 
 
-def _verify_routes(result: Result, inside: Rtnl) -> None:
+def _verify_routes(link: Link, result: Result, inside: Rtnl) -> None:
     """Every route of the result is there, by whichever link and table: later plugins of a chain move them."""
-    present: list[Route] = []
-    for family in (AF_INET, AF_INET6):
-        if any(spec.dst.family == family for spec in result.routes):
-            present += inside.routes(family)
-    for spec in result.routes:
-        if not any(
-            route.dst == spec.dst
-            and not set(route.gateways).isdisjoint(_gateways(spec, result.ips) or route.gateways)
-            and spec.priority in (None, 0, route.priority)
-            and spec.table in (None, 0, route.table)
-            for route in present
-        ):
-            raise _differs(f"the container lacks the route {spec}")
+    missing = Missing(result)
+    for index in (link.index, 0):  # by the link itself first: the kernel then tells of no others
+        for family in (AF_INET, AF_INET6):
+            destinations = missing.destinations(family)
+            if destinations:
+                inside.routes_to(destinations, family, index, wanted=missing.is_kept_after)
+    for spec in missing:
+        raise _differs(f"the container lacks the route {spec}")
 
 
-def _gateways(spec: RouteSpec, ips: list[IP]) -> list[Address | None]:
-    """By which a route may go: its own next hop, or that of an address of its family, whichever plugin's."""
-    return [spec.gw] if spec.gw else [ip.gateway for ip in ips if ip.cidr.family == spec.dst.family]
+class Missing:
+    """The routes of a result that were not seen yet; to iterate over.
+
+    A route that is asked for without a next hop may go by the gateway of any address of its family, whichever plugin's;
+    without a table or a metric, in any.
+    """
+
+    __slots__ = ("_gateways", "_specs")
+
+    def __init__(self, result: Result) -> None:
+        self._gateways: dict[int, set[Address | None]] = {}
+        for ip in result.ips:
+            self._gateways.setdefault(ip.cidr.family, set()).add(ip.gateway)
+        self._specs = {(spec.dst, spec.gw, spec.table or 0, spec.priority or 0): spec for spec in result.routes}
+
+    def __iter__(self) -> Iterator[RouteSpec]:
+        return iter(self._specs.values())
+
+    def destinations(self, family: int) -> set[Cidr]:
+        return {spec.dst for spec in self if spec.dst.family == family}
+
+    def is_kept_after(self, route: Route) -> bool:
+        """Notes that the route is there. False: it need not be kept."""
+        gateways = self._gateways.get(route.dst.family)
+        hops: list[Address | None] = [gateway for gateway in route.gateways if gateway]
+        if not gateways or not gateways.isdisjoint(route.gateways):
+            hops.append(None)
+        for hop in hops:
+            for table in {0, route.table or 0}:
+                for priority in {0, route.priority}:
+                    self._specs.pop((route.dst, hop, table, priority), None)
+        return False
 
 
 def _differs(what: str) -> CniError:

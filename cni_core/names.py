@@ -53,12 +53,30 @@ def is_link_name(text: str) -> bool:
     return is_short_name(_LINK, text)
 
 
+def printable(text: str) -> str:
+    """For a terminal or a log, with an escape for each character that these would obey, or not show: ESC, BEL, the C1
+    controls, line breaks, overrides of the direction of writing; and what was not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def short_name(prefix: str, text: str) -> str:
-    """A link's name for what has a longer one, always the same (FNV-1a, 48 bits); the prefix has three bytes."""
+    """A link's name for what has a longer one, always the same (48 bits of FNV-1a); the prefix has three bytes."""
+    return f"{prefix}{fnv1a(text) >> 16:012x}"
+
+
+def fnv1a(text: str) -> int:
+    """A hash of 64 bits that is the same everywhere: of a text, which may hold bytes that are no UTF-8."""
     digest = 0xCBF29CE484222325
-    for byte in text.encode():
+    for byte in text.encode("utf-8", "surrogateescape"):
         digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{prefix}{digest >> 16:012x}"
+    return digest
 
 
 def is_short_name(prefix: str, text: str) -> bool:

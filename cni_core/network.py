@@ -17,9 +17,11 @@ class Network:
     """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
 
     masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
-    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad: empty where none is. host_routes: None
-    where the configuration does not say. dns: the specification's dictionary, empty if there is none. What the kind's
-    schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
+    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, ra, ipv6_token: empty where none is.
+    mac_is_stable: it follows from whom the attachment is for (cni_core.stable), and mac is empty. host_routes: None
+    where the configuration does not say. dns: the specification's dictionary, empty if there is none. sysctls: values
+    by names, of which IFNAME is a part. What the kind's schema does not know (a flag of macvlan's) may be anything, and
+    nobody reads it.
     """
 
     __slots__ = (
@@ -30,12 +32,17 @@ class Network:
         "host_routes",
         "internal",
         "ipam",
+        "ipv6",
+        "ipv6_token",
         "link_in_container",
         "mac",
+        "mac_is_stable",
         "masters",
         "mode",
         "mtu",
         "name",
+        "ra",
+        "sysctls",
         "vlan",
     )
 
@@ -49,12 +56,23 @@ class Network:
         self.mode: str = config.get("mode", "")
         self.flag: str = config.get("flag", "")
         self.mtu: int = config.get("mtu", 0)
-        self.mac: str = config.get("mac", "")
+        mac: str = config.get("mac", "")
+        self.mac_is_stable = mac == "stable"
+        self.mac = "" if self.mac_is_stable else mac
         self.bc_queue_length: int = config.get("bcqueuelen", 0)
         self.dad: str = config.get("dad", "")
         self.host_routes: bool | None = config.get("hostRoutes")
         self.dns: dict[str, Any] = config.get("dns", {})
         self.ipam: dict[str, Any] = config.get("ipam", {})
+        self.ra: str = config.get("ra", "")
+        self.ipv6: bool = config.get("ipv6", True)
+        self.ipv6_token: str = config.get("ipv6Token", "")
+        self.sysctls: dict[str, str] = config.get("sysctls", {})
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the link has settings of its own, for cni_core.tuning."""
+        return bool(self.ra or not self.ipv6 or self.ipv6_token or self.sysctls)
 
     @property
     def may_make_its_parent(self) -> bool:

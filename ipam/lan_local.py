@@ -18,7 +18,7 @@ from cni_core.errors import (
 from ipam import host_local
 from ipam.held import HeldFile
 from ipam.host_local import subnets
-from ipam.ranges import RangeSet, range_sets
+from ipam.ranges import Places, RangeSet, range_sets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def cluster_of(request: Request) -> str:
 def held_of(request: Request) -> Held | None:
     """What this node holds for the network; None for nothing. To be believed under the lock of the leases (R4)."""
     try:
-        with HeldFile(host_local.data_dir_of(request), request.name, create=False) as file:
+        with HeldFile(host_local.data_dir_of(request, create=False), request.name, create=False) as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -142,6 +142,7 @@ def pools_of(sets: list[RangeSet]) -> list[Pool]:
 def _lease_all(
     request: Request,
     sets: list[RangeSet],
+    places: Places,
     asked: list[Address | None],
     refused: Mapping[Address, str],
     given: list[Address],
@@ -163,7 +164,7 @@ def _lease_all(
                 if (tries or not strays) and all(one is None or one in held.claims for one in asked):
                     ours = [part.only(held.claims.keys() - held.fixed) for part in sets]
                     try:
-                        return host_local.lease_in(store, request, ours, asked, refused, given, again=is_known)
+                        return host_local.lease_in(store, request, ours, places, asked, refused, given, again=is_known)
                     except CniError as error:
                         if error.code != POOL_EXHAUSTED:
                             raise

@@ -102,7 +102,7 @@ class Store:
 
     def hold(self, attachment: Attachment, addresses: list[Address]) -> None:
         """Notes all that an attachment holds, as of this boot: to be said after each reserve and release."""
-        self._index.set(attachment, Entry(self._index.boot, addresses))
+        self._index.set(attachment, self._index.ours(addresses) if addresses else Entry("", ()))
         self._is_noted = False
 
     def release(self, address: Address) -> None:
@@ -166,21 +166,23 @@ class Store:
 
     def is_of_an_earlier_boot(self, attachment: Attachment, address: Address) -> bool:
         """Whether whoever had it is gone for certain."""
-        return self.boot_of(attachment, address) not in (self._index.boot, UNKNOWN_BOOT)
+        entry = self._index.get(attachment)
+        return bool(entry and address in entry.addresses and self._index.is_over(entry))
+
+    def is_of_another_host(self, attachment: Attachment, address: Address) -> bool:
+        """Whether a host that shares the directory gave the lease, which alone knows whether it is in use."""
+        entry = self._index.get(attachment)
+        return bool(entry and address in entry.addresses and self._index.is_anothers(entry))
 
     def release_earlier_boots(self) -> bool:
         """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
-        earlier = [
-            attachment
-            for attachment, entry in self._index.entries()
-            if entry.boot not in (self._index.boot, UNKNOWN_BOOT)
-        ]
+        earlier = [attachment for attachment, entry in self._index.entries() if self._index.is_over(entry)]
         for attachment in earlier:
             self.release_all(attachment)
         return bool(earlier)
 
     def holds_earlier_boots(self) -> bool:
-        return any(entry.boot not in (self._index.boot, UNKNOWN_BOOT) for _, entry in self._index.entries())
+        return any(self._index.is_over(entry) for _, entry in self._index.entries())
 
     def _addresses(self) -> Iterator[Address]:
         for name in sorted(self.taken()):

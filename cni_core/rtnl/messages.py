@@ -13,6 +13,10 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import KERNEL_REFUSED, CniError
 from cni_core.names import LONGEST_NAME
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 # linux/netlink.h
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -65,6 +69,7 @@ IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
+IFLA_AF_SPEC = 26
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
@@ -72,6 +77,7 @@ IFLA_ALT_IFNAME = 53
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_VLAN_ID = 1
+IFLA_INET6_TOKEN = 7
 
 # linux/if_addr.h
 IFA_ADDRESS = 1
@@ -369,6 +375,13 @@ def announce(link: Link) -> Message:
     return Message(RTM_NEWLINK, 0, body, "announce the addresses")
 
 
+def set_token(index: int, token: Address) -> Message:
+    """RTM_NEWLINK that sets the interface identifier of addresses from routers' advertisements, as `ip token set`."""
+    of_ipv6 = attribute(AF_INET6 | NLA_F_NESTED, attribute(IFLA_INET6_TOKEN, token.packed))
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + attribute(IFLA_AF_SPEC | NLA_F_NESTED, of_ipv6)
+    return Message(RTM_NEWLINK, 0, body, f"set the token {token}")
+
+
 def del_link(index: int) -> Message:
     """RTM_DELLINK."""
     return Message(RTM_DELLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0), f"delete link {index}")
@@ -507,6 +520,29 @@ class Route:
 
     def __str__(self) -> str:
         return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
+
+
+def of_destinations(destinations: Iterable[Cidr]) -> Callable[[bytes], Route | None]:
+    """What reads a route as Route.decode, and gives None for one that leads elsewhere: that is told by its destination
+    alone, at a tenth of the cost of reading it whole.
+    """
+    wanted = {(dst.length, dst.address.packed if dst.length else b"") for dst in destinations}
+
+    def read(body: bytes) -> Route | None:
+        length = _header(_RTMSG, body)[1]
+        return Route.decode(body) if (length, _first(RTA_DST, body, _RTMSG.size)) in wanted else None
+
+    return read
+
+
+def _first(wanted: int, body: bytes, at: int) -> bytes:
+    """The first attribute of a type, from an offset on; empty where there is none."""
+    while len(body) - at >= _NLATTR.size:
+        length, kind = _NLATTR.unpack_from(body, at)
+        if kind == wanted:
+            return body[at + _NLATTR.size : at + length]
+        at += max(_align(length), _NLATTR.size)
+    return b""
 
 
 def _gateway(found: dict[int, bytes]) -> Address | None:

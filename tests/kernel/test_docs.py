@@ -197,13 +197,24 @@ def rows() -> list[tuple[str, dict[str, Any]]]:
     return [(words, json.loads(plugin)) for words, plugin in found]
 
 
+def beside_the_table(plugin: dict[str, Any], words: str) -> dict[str, Any]:
+    """What each network has that the table does not show, by the sentences below it."""
+    keys: dict[str, Any] = {"mac": "stable"} if plugin["type"] == "macvlan" else {}
+    if plugin.get("mode") == "l3":
+        return keys
+    if ":" not in words.replace("--subnet fd", ":"):
+        return keys | {"ipv6": False}
+    return keys | ({"ra": "off"} if "--gateway fd" in words else {})
+
+
 def test_dockers_words_make_the_networks_that_the_readme_shows(session: Session) -> None:
     session.with_plugins()
     for words, plugin in rows():
         kind, name = plugin["type"], shlex.split(words)[-1]
         session.sh(f"cni-{kind}-py network create {words}")
         [written] = json.loads((NET_D / f"{name}.conflist").read_text())["plugins"]
-        assert {key: value for key, value in written.items() if key != "capabilities"} == plugin, words
+        assert written.pop("ipam") == {**plugin.pop("ipam"), "order": "stable"}, words
+        assert written == plugin | beside_the_table(plugin, words) | {"capabilities": written["capabilities"]}, words
         pod = session.net.host(f"pod-{name}")
         assert json.loads(session.sh(f"cnitool add {name} {pod.netns}"))["ips"], words
         session.sh(f"cnitool check {name} {pod.netns}")

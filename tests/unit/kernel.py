@@ -4,9 +4,10 @@ plugins use. It knows as much of macvlan, ipvlan and VLANs as their decisions de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT
+from types import SimpleNamespace
 from typing import Any
 
 from cni_core.address import Address, Cidr
@@ -27,6 +28,7 @@ class Namespace:
         self.kernel = kernel
         self.path = path
         self.number = number
+        self.cookie = kernel.next_cookie()
         self.links: dict[int, Link] = {}
         self.addresses: list[tuple[int, Cidr, int]] = []
         self.labels: dict[str, str] = {}  # of addresses
@@ -48,9 +50,11 @@ class Kernel:
     def __init__(self) -> None:
         self.log: list[str] = []  # the purposes of all messages that were carried out or refused
         self.refuse: dict[str, int] = {}  # the beginning of a message's purpose, and the errno it is refused with
+        self.busy: set[bytes] = set()  # hardware addresses that somebody else on every parent has
         self.namespaces: dict[str, Namespace] = {}
         self.entered: Namespace | None = None
         self._next = 1
+        self._cookies = 0
         self.host = self.namespace(HOST)
         self.add_link(self.host, "eth0")
 
@@ -60,6 +64,10 @@ class Kernel:
             self.namespaces[path] = made = Namespace(self, path, 4026530000 + len(self.namespaces))
             self.add_link(made, "lo", flags=m.IFF_UP | m.IFF_LOOPBACK | m.IFF_LOWER_UP)
         return self.namespaces[path]
+
+    def next_cookie(self) -> int:
+        self._cookies += 1
+        return self._cookies
 
     def add_link(self, where: Namespace, name: str, **attributes: Any) -> Link:
         """attributes: of Link."""
@@ -91,6 +99,12 @@ class Kernel:
 
     # What the plugins see
 
+    def stat(self, path: str) -> Any:
+        """posix.stat of a namespace's path."""
+        if path not in self.namespaces:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(st_ino=self.namespaces[path].number)
+
     def host_place(self) -> Place:
         return Place(self, self.host)
 
@@ -113,6 +127,7 @@ class Place:
         self._namespace = namespace
         self.path = namespace.path
         self.fd = self.inode = namespace.number
+        self.cookie = namespace.cookie
         self.rtnl = Socket(kernel, namespace)
         self.is_host = namespace is kernel.host
 
@@ -151,10 +166,12 @@ class Socket:
 
     link_by_any_name = link
 
-    def links(self) -> list[Link]:
-        return list(self._here.links.values())
+    def links(self, wanted: Callable[[Link], bool] = lambda _: True) -> list[Link]:
+        return [link for link in self._here.links.values() if wanted(link)]
 
-    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+    def addresses(
+        self, index: int = 0, wanted: Callable[[InterfaceAddress], bool] = lambda _: True
+    ) -> list[InterfaceAddress]:
         found = []
         for at, cidr, flags in self._here.addresses:
             if index in (0, at):
@@ -162,14 +179,25 @@ class Socket:
                 address.index, address.cidr, address.flags = at, cidr, flags
                 address.label = self._here.labels.get(str(cidr), "")
                 found.append(address)
-        return found
+        return [address for address in found if wanted(address)]
 
-    def routes(self, family: int, link: int = 0) -> list[Route]:
+    def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = lambda _: True) -> list[Route]:
         return [
             route
             for route in self._here.routes
-            if route.dst.family == family and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            if route.dst.family == family
+            and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            and wanted(route)
         ]
+
+    def routes_to(
+        self,
+        destinations: Collection[Cidr],
+        family: int,
+        link: int = 0,
+        wanted: Callable[[Route], bool] = lambda _: True,
+    ) -> list[Route]:
+        return self.routes(family, link, lambda route: route.dst in destinations and wanted(route))
 
     def execute(self, *messages: Message) -> None:
         """All are tried, and the first that is refused is told, as the kernel does."""
@@ -257,6 +285,8 @@ class Socket:
             link.name = asked.name
         if m.IFLA_IFALIAS in found:
             link.alias = asked.alias
+        if asked.up and link.mac in self._kernel.busy:
+            return EADDRINUSE  # macvlan_open
         link.flags |= asked.flags & m.IFF_UP
         return 0
 

@@ -55,17 +55,17 @@ FLOORS = (
     ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns",),
+    ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
-    ("shared", "link"),
+    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "stable", "tuning", "uppers"),
+    ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
     ("entry",),
 )
 IPAM_FLOORS = (
     ("ranges", "resolv_conf", "unaddressed", "pool", "last_contact"),
-    ("index", "delegate", "held"),
+    ("index", "delegate", "held", "stable"),
     ("store", "verbs"),
     ("host_local", "domain", "contact", "etcd"),
     ("plugin", "nodes", "lan_local"),
