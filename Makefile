@@ -3,6 +3,9 @@
 SHELL := /bin/bash -o pipefail
 DESTDIR ?=
 CNI_BIN_DIR ?= /opt/cni/bin
+PREFIX ?= /usr/local
+# Not empty: other plugins that are called macvlan, ipvlan or host-local go aside, until uninstall gives them back.
+REPLACE ?=
 # Debian's Python: the environment of the build is the same on every machine, whatever else lies in PATH.
 PYTHON := /usr/bin/python3
 VENV := .venv
@@ -38,7 +41,7 @@ debian:
 build: $(BUILT)
 
 install: build
-	@dist/cni/cni-macvlan-py install --aliases --bin-dir "$(DESTDIR)$(CNI_BIN_DIR)"
+	@dist/cni/cni-macvlan-py install $(if $(REPLACE),--replace,--aliases) --destdir "$(DESTDIR)" --bin-dir "$(CNI_BIN_DIR)" --prefix "$(PREFIX)"
 
 dist: $(ARCHIVE)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli import docker
-from cni_cli.attached import attached
+from cni_cli.attached import attached, running
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
@@ -35,6 +35,7 @@ from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.names import Attachment
 from cni_core.netns import Place
 from cni_core.records import Records
 from cni_core.rtnl.messages import Link
@@ -56,7 +57,7 @@ def add_to(commands: Any, kind: str) -> None:
     for name, alias, run, about in (
         ("ls", "list", ls, "list the macvlan and ipvlan networks"),
         ("inspect", None, inspect, "tell all about a network"),
-        ("rm", "remove", rm, "remove networks, all or none"),
+        ("rm", "remove", rm, "remove networks, all or none; what running containers have stays theirs"),
     ):
         parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
         if name != "ls":
@@ -337,15 +338,24 @@ def rm(options: argparse.Namespace) -> int:
     """All of them, or none where one is refused."""
     networks = [find(options.dir, name) for name in dict.fromkeys(options.name)]
     for network in networks:
-        users = attached(network.name)
-        if users and not options.force:
-            holders = ", ".join(user.container_id for user in users)
+        holders = [user.container_id for user in attached(network.name)] + [
+            f"{one.container_id}, which another plugin attached" for one in _of_other_plugins(network)
+        ]
+        if holders and not options.force:
+            who = ", ".join(dict.fromkeys(holders))
             raise CommandError(
-                f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
+                f"network {network.name} is in use by {who}", "Remove the containers first; or --force.", IN_USE
             )
     for network in networks:
         with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
-        Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
+        request = request_of(with_ipam, valid=[*running(network.name), *_of_other_plugins(network)])
+        Attachments(link_kind(network.config), choose).gc(request)
         network.file.unlink()
         print(network.name)
     return 0
+
+
+def _of_other_plugins(network: Network) -> list[Attachment]:
+    """Who has leases of this boot, for all that anybody knows, that no plugin of ours gave."""
+    leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    return [Attachment(one.container, one.interface) for one in leases if one.boot == "unknown"]

@@ -199,10 +199,13 @@ class Records:
                 close(descriptor)
         return False
 
+    def all(self) -> list[tuple[Attachment, Record]]:
+        attachments = _attachments(self._part("attachments").names())
+        return [(attachment, record) for attachment in attachments if (record := self.of(attachment))]
+
     def of_network(self, network: str) -> list[Attachment]:
         """The attachments of a network."""
-        attachments = _attachments(self._part("attachments").names())
-        return [found for found in attachments if (record := self.of(found)) and record.network == network]
+        return [attachment for attachment, record in self.all() if record.network == network]
 
 
 def _attachments(names: list[str]) -> list[Attachment]:
