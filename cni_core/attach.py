@@ -18,6 +18,7 @@ from cni_core.errors import (
     CHECK_DIFFERS,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
+    LIMITED_CONNECTIVITY,
     NOT_AVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
@@ -221,8 +222,10 @@ class Attachments:
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
-        """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
-        network = self._network(request)
+        """CniError NOT_AVAILABLE with the reason why an ADD would fail now; LIMITED_CONNECTIVITY where those
+        that are attached may suffer, too.
+        """
+        network, parent = self._network(request), None
         try:
             # Behind others of a chain it is told its parent at ADD.
             of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
@@ -230,11 +233,23 @@ class Attachments:
                 with Place.host() as host:
                     plan = parents.plan(network, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
-                    if plan.parent:  # else an ADD would make it
-                        parents.refuse_mtu(network, plan.parent)
+                    parent = plan.parent  # none: an ADD would make it
+        except CniError as error:
+            raise _not_ready(
+                error, LIMITED_CONNECTIVITY if shared.has_attachments(network) else NOT_AVAILABLE
+            ) from None
+        try:
+            if parent:
+                parents.refuse_mtu(network, parent)
             self._ipam(request).status(request)
         except CniError as error:
-            raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
+            raise _not_ready(error, NOT_AVAILABLE) from None
+
+
+def _not_ready(error: CniError, code: int) -> CniError:
+    """The error of a part of an ADD, as STATUS tells it."""
+    code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else code
+    return CniError(code, error.problem, error.details, path=error.path)
 
 
 def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
