@@ -10,7 +10,7 @@ REPLACE ?=
 PYTHON := /usr/bin/python3
 VENV := .venv
 PACKAGES := cni_core cni_macvlan_py cni_ipvlan_py ipam cni_cli
-SOURCES := $(shell find $(PACKAGES) launcher -name '*.py' -o -name '*.json' -o -name '*.c') build.spec
+SOURCES := $(shell find $(PACKAGES) launcher -name '*.py' -o -name '*.json' -o -name '*.c') build.spec $(wildcard packaging/*/*)
 SCHEMAS := $(wildcard cni_core/schema/*.json) cni_core/schema/generate.py
 VALIDATORS := cni_core/schema/validators.py
 BUILT := build/plugins
@@ -74,7 +74,7 @@ etcd: $(VENV)/dev $(VALIDATORS) $(ETCD)
 # The same sources at another place give the same bytes, in every file of a build.
 reproducible: build
 	@rm -rf build/again && mkdir -p build/again
-	@cp -a Makefile build.spec requirements.txt scripts launcher $(PACKAGES) build/again/
+	@cp -a Makefile build.spec requirements.txt scripts launcher packaging $(PACKAGES) build/again/
 	@mkdir build/again/build && ln -s ../../$(VENV) build/again/$(VENV)
 	@cd build/again && $(MAKE) --no-print-directory build
 	diff -r dist/cni build/again/dist/cni
@@ -138,13 +138,16 @@ $(SECOND_TIER): $(BUILT)
 	@CC=none $(PYTHON) -m launcher.build $@ 2>/dev/null
 	@touch $@
 
+MADE = $$(git log -1 --format=%ct 2>/dev/null || echo 0)
+
 # The same bytes from the same commit, as what is in it. Runs on every Linux of this architecture: it brings its C library.
-$(ARCHIVE): $(BUILT) README.md $(wildcard docs/* examples/*)
+$(ARCHIVE): $(BUILT) README.md LICENSE CHANGELOG.md $(wildcard docs/* examples/*)
 	@echo "packing $@…"
 	@rm -rf build/release && mkdir -p build/release/$(RELEASE)
-	@cp -a dist/cni/. README.md docs examples build/release/$(RELEASE)/
+	@cp -a dist/cni/. README.md LICENSE CHANGELOG.md docs examples build/release/$(RELEASE)/
+	@SOURCE_DATE_EPOCH=$(MADE) $(VENV)/bin/python -m launcher.bill dist/cni build/release/$(RELEASE)
 	@tar -C build/release --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
-		--mtime=@$$(git log -1 --format=%ct 2>/dev/null || echo 0) -c $(RELEASE) | gzip -n9 >$@.new
+		--mtime=@$(MADE) -c $(RELEASE) | gzip -n9 >$@.new
 	@mv $@.new $@
 	@cd dist && sha256sum $(@F) >$(@F).sha256
 	@rm -rf build/release
@@ -194,6 +197,7 @@ $(VALIDATORS): $(SCHEMAS)
 
 $(BUILT): $(VENV)/build $(VALIDATORS) $(SOURCES)
 	@echo "freezing the plugins…"
+	@$(VENV)/bin/python -m launcher.prefix build/prefix
 	@PYTHONHASHSEED=0 $(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist/cni --workpath build/pyinstaller build.spec
 	@$(PYTHON) -m launcher.build dist/cni
 	@touch $@
