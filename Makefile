@@ -24,37 +24,40 @@ RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
 ARCHIVE := dist/$(RELEASE).tar.gz
 LAB := $(PYTHON) -m conformance.lab run
 
-.PHONY: demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
+.PHONY: help demo test build install dist bench profile soak lint unit reproducible lab kernel kernel-launcher kernel-second-tier \
 	kernel-faults conformance peers debian etcd clean
 
-demo: build
+demo: build  ## build, attach real containers, and show them talking
 	@scripts/need demo
 	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
 
-test: lint unit etcd reproducible lab kernel
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+test: lint unit etcd reproducible lab kernel  ## everything that must hold, in about half an hour
 
 # What demo does, on another Debian than this one, from nothing: its Python and C library are other ones.
 SUITE ?= trixie
-debian:
+debian:  ## the demo on another Debian: SUITE
 	@scripts/on-debian $(SUITE) make demo
 
-build: $(BUILT)
+build: $(BUILT)  ## the plugins, in dist/cni
 
-install: build
+install: build  ## build, and install: CNI_BIN_DIR, PREFIX, DESTDIR, REPLACE=yes
 	@dist/cni/cni-macvlan-py install $(if $(REPLACE),--replace,--aliases) --destdir "$(DESTDIR)" --bin-dir "$(CNI_BIN_DIR)" --prefix "$(PREFIX)"
 
-dist: $(ARCHIVE)
+dist: $(ARCHIVE)  ## pack a release, with its licences and bill of materials
 
 # On the host's kernel, which has macvlan nearly everywhere: User-Mode Linux's times say nothing. OPTIONS: --help.
-bench: build $(SECOND_TIER)
+bench: build $(SECOND_TIER)  ## our plugins and Go's in pairs
 	@scripts/need bench
 	@$(LAB) --kernel host -- $(PYTHON) -m conformance.bench --write $(OPTIONS)
 
-profile: build
+profile: build  ## where the time of a call goes
 	@scripts/need bench
 	@$(LAB) --kernel host -- $(PYTHON) -m conformance.bench.profile --write
 
-lint: $(VENV)/dev $(VALIDATORS)
+lint: $(VENV)/dev $(VALIDATORS)  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -62,17 +65,17 @@ lint: $(VENV)/dev $(VALIDATORS)
 # The coverage of the walk (setup.cfg has its floor) by the tests that are of it: to measure the others takes minutes.
 OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostroutes.py parent.py records.py undo.py)
 
-unit: $(VENV)/dev $(VALIDATORS)
+unit: $(VENV)/dev $(VALIDATORS)  ## the tests that need no kernel
 	$(VENV)/bin/pytest tests/unit
 	$(VENV)/bin/pytest --quiet --cov --cov-report=term $(OF_THE_WALK)
 
 # The protocol of addresses that several hosts share, on a real etcd.
-etcd: $(VENV)/dev $(VALIDATORS) $(ETCD)
+etcd: $(VENV)/dev $(VALIDATORS) $(ETCD)  ## the cluster's protocol on a real etcd
 	@scripts/need etcd
 	$(VENV)/bin/pytest tests/etcd
 
 # The same sources at another place give the same bytes, in every file of a build.
-reproducible: build
+reproducible: build  ## build twice, and compare every byte
 	@rm -rf build/again && mkdir -p build/again
 	@cp -a Makefile build.spec requirements.txt scripts launcher packaging $(PACKAGES) build/again/
 	@mkdir build/again/build && ln -s ../../$(VENV) build/again/$(VENV)
@@ -80,7 +83,7 @@ reproducible: build
 	diff -r dist/cni build/again/dist/cni
 	@rm -rf build/again
 
-lab: $(VENV)/dev
+lab: $(VENV)/dev  ## the lab's own tests
 	@scripts/need test
 	$(VENV)/bin/pytest tests/lab --ignore tests/lab/test_topology.py --ignore tests/lab/test_uml.py
 	@case "$$($(PYTHON) -m conformance.lab kernel)" in \
@@ -91,7 +94,7 @@ lab: $(VENV)/dev
 
 # Every test is run through each tier, but for those of the launcher, of the suite, of installing, and those that run
 # no program.
-kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ARCHIVE) build/debian/bullseye
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ARCHIVE) build/debian/bullseye  ## the frozen plugins on a real kernel
 	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance peers
 
 # Two run at once, so each line says whose it is.
@@ -113,12 +116,12 @@ kernel-faults:
 	$(LAB) --timeout 900 -- $(PYTHON) -m conformance.storm dist/cni --pods 12 $(call FROM,storm)
 
 # Of anybody's plugins: make conformance PLUGINS=/usr/lib/cni. OPTIONS: --help.
-conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)
+conformance: $(VENV)/dev $(if $(filter dist/cni,$(PLUGINS)),build)  ## the suite, for anybody's plugins: PLUGINS, OPTIONS
 	@scripts/need test
 	@$(VENV)/bin/python -m conformance --plugins $(PLUGINS) $(OPTIONS)
 
 # The same by other people's tests: the Go plugins' own. OPTIONS: --help.
-peers: $(PEERS) $(if $(filter dist/cni,$(PLUGINS)),build)
+peers: $(PEERS) $(if $(filter dist/cni,$(PLUGINS)),build)  ## the Go plugins' own tests, for anybody's plugins: PLUGINS
 	@scripts/need test
 	@$(PYTHON) -m conformance.peers --plugins $(PLUGINS) --json build/peers/report.json $(OPTIONS)
 
@@ -126,7 +129,7 @@ HOSTILE := HYPOTHESIS_PROFILE=soak $(LAB) --timeout 3600 -- $(VENV)/bin/pytest -
 	tests/unit/test_hostile.py tests/kernel/test_hostile.py
 
 # Hours: every fault at every point of every call, storms of 200 attachments, and an hour of hostile input.
-soak: build $(VENV)/dev
+soak: build $(VENV)/dev  ## every fault, storms, hostile input, for hours
 	@scripts/need test
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.faults dist/cni
 	$(LAB) --timeout 36000 -- $(PYTHON) -m conformance.storm dist/cni --rounds 10
@@ -152,7 +155,7 @@ $(ARCHIVE): $(BUILT) README.md LICENSE CHANGELOG.md $(wildcard docs/* examples/*
 	@cd dist && sha256sum $(@F) >$(@F).sha256
 	@rm -rf build/release
 
-clean:
+clean:  ## remove all that was made
 	rm -rf build dist $(VENV) $(VALIDATORS)
 
 # The steps that leave files

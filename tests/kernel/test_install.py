@@ -210,3 +210,26 @@ def test_a_release_works_from_where_it_is_unpacked_and_installed(lan: Lan, relea
         plugin.check(pod, config, result).succeeded()
         plugin.delete(pod, config).succeeded()
     assert (release / "README.md").exists()
+
+
+def test_a_release_has_the_licences_of_all_that_it_bundles(release: Path) -> None:
+    assert (release / "LICENSE").read_text().startswith("SPDX-License-Identifier: Apache-2.0")
+    assert "END OF TERMS AND CONDITIONS" in (release / "licenses/Apache-2.0").read_text()
+    told = json.loads((release / "sbom.cdx.json").read_text())
+    parts = {component["name"]: component["version"] for component in told["components"]}
+    for part in ("jsonschema", "pyinstaller", "rpds-py", "libc6", "libexpat1", "libssl3"):
+        assert any(name.removesuffix("t64") == part for name in parts), part
+    for name, version in parts.items():
+        place = release / "licenses" / f"{name}-{version.replace(':', '_')}"
+        texts = [place] if place.is_file() else list(place.iterdir())
+        assert texts and all(len(text.read_text()) > 500 for text in texts), name
+    said = {line.split()[0] for line in command(release, "--version").stdout.splitlines()[2:]}
+    assert said <= set(parts)
+
+
+def test_manual_pages_and_completions_are_installed(target: Path) -> None:
+    prefix = target.parent / "prefix"
+    install(OURS, target)
+    assert "network create" in (prefix / "share/man/man8/cni-ipvlan-py.8").read_text()
+    assert (prefix / "share/bash-completion/completions/cni-macvlan-py").exists()
+    assert "/run/cni-vlan" in (prefix / "lib/tmpfiles.d/cni-vlan.conf").read_text()
