@@ -126,7 +126,7 @@ def bill(frozen: list[Distribution], packages: list[Package]) -> str:
     made.metadata.timestamp = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
     parts = []
     for one in frozen:
-        told = one.metadata["License-Expression"] if "License-Expression" in one.metadata else ""
+        told = ", ".join(one.metadata.get_all("License-Expression") or [])
         url = PackageURL("pypi", name=one.name.lower(), version=one.version)
         licenses = (
             [LicenseExpression(told)] if told else [DisjunctiveLicense(name=f"licenses/{one.name}-{one.version}")]

@@ -145,7 +145,13 @@ class Rtnl:
 
     def routes(self, family: int, link: int = 0) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
-        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
+        try:
+            found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
+        except KernelError as error:
+            # A namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
+            if link and error.errno == ENOENT:
+                return []
+            raise
         return [route for route in found if route]
 
     def _dump(self, message: Message) -> list[Reply]:
