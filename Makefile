@@ -151,6 +151,7 @@ $(ARCHIVE): $(BUILT) README.md LICENSE CHANGELOG.md $(wildcard docs/* examples/*
 	@SOURCE_DATE_EPOCH=$(MADE) $(VENV)/bin/python -m launcher.bill dist/cni build/release/$(RELEASE)
 	@tar -C build/release --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
 		--mtime=@$(MADE) -c $(RELEASE) | gzip -n9 >$@.new
+	@rm -f dist/cni-py-*.tar.gz dist/cni-py-*.sha256  # of other versions
 	@mv $@.new $@
 	@cd dist && sha256sum $(@F) >$(@F).sha256
 	@rm -rf build/release
