@@ -182,6 +182,13 @@ def test_a_python_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert build.missing("gcc") == "this Python is older than 3.99"
 
 
+def test_a_python_whose_library_lacks_what_a_call_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build.missing("gcc") == ""
+    lacking = tuple({*sys.builtin_module_names} - {"fcntl"})
+    monkeypatch.setattr(sys, "builtin_module_names", lacking)
+    assert build.missing("gcc") == "this Python has fcntl as files, not in its library"
+
+
 # A build that would not do
 
 
