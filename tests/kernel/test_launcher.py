@@ -308,9 +308,9 @@ def test_the_versions_of_all_that_is_bundled_are_told(directory: Path) -> None:
     done = run(directory / "cni-ipvlan-py", arguments=["--version"])
     assert (done.returncode, done.stderr) == (0, b"")
     first, python, *bundled = done.stdout.decode().splitlines()
-    assert (first, python) == ("cni-ipvlan-py 0.1.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
+    assert (first, python) == ("cni-ipvlan-py 0.2.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
     pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE))
-    told = {name.lower(): version for name, version in (line.split(" ") for line in bundled)}
+    told = {name.lower().replace("_", "-"): version for name, version in (line.split(" ") for line in bundled)}
     assert {"jsonschema", "attrs", "rpds-py", "pyinstaller"} <= told.keys()
     assert told.items() <= pinned.items()
 
