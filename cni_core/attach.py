@@ -225,31 +225,31 @@ class Attachments:
         """CniError NOT_AVAILABLE with the reason why an ADD would fail now; LIMITED_CONNECTIVITY where those
         that are attached may suffer, too.
         """
-        network, parent = self._network(request), None
+        network = self._network(request)
         try:
             # Behind others of a chain it is told its parent at ADD.
             of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
             if not network.link_in_container and not of_the_chain:
                 with Place.host() as host:
-                    plan = parents.plan(network, host.rtnl)
-                    parents.refuse_unusable(plan, host.rtnl)
-                    parent = plan.parent  # none: an ADD would make it
-        except CniError as error:
-            raise _not_ready(
-                error, LIMITED_CONNECTIVITY if shared.has_attachments(network) else NOT_AVAILABLE
-            ) from None
-        try:
-            if parent:
-                parents.refuse_mtu(network, parent)
+                    plan = self._usable(network, host)
+                    parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
+                    if plan.parent:  # else an ADD would make it
+                        parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
-            raise _not_ready(error, NOT_AVAILABLE) from None
+            code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else NOT_AVAILABLE
+            raise CniError(code, error.problem, error.details, path=error.path) from None
 
-
-def _not_ready(error: CniError, code: int) -> CniError:
-    """The error of a part of an ADD, as STATUS tells it."""
-    code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else code
-    return CniError(code, error.problem, error.details, path=error.path)
+    def _usable(self, network: Network, host: Place) -> parents.Plan:
+        """CniError where it is not: LIMITED_CONNECTIVITY if containers are attached, whose parent is gone, too."""
+        try:
+            plan = parents.plan(network, host.rtnl)
+            parents.refuse_unusable(plan, host.rtnl)
+        except CniError as error:
+            if not shared.has_attachments(network):
+                raise
+            raise CniError(LIMITED_CONNECTIVITY, error.problem, error.details, path=error.path) from None
+        return plan
 
 
 def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:

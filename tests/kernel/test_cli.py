@@ -64,7 +64,8 @@ def test_a_network_from_create_to_rm(node: Node) -> None:
     assert pod.ping("10.1.0.1")
     assert "lan" in node.ok("network", "ls", *where).splitlines()[1]
     told = json.loads(node.ok("network", "inspect", "lan", "--json", *where))
-    assert told["attachments"] == [{"container": "pod", "interface": "eth0", "addresses": ["10.1.0.3", "fd00:1::2"]}]
+    attachment = {"container": "pod", "interface": "eth0", "addresses": ["10.1.0.3", "fd00:1::2"], "gone": False}
+    assert told["attachments"] == [attachment]
     assert [pool["used"] for pool in told["pools"]] == [1, 1]
     assert "10.1.0.3, fd00:1::2" in node.ok("network", "inspect", "lan", *where)
     assert "in use by pod" in node.refused("network", "rm", "lan", *where)
@@ -260,7 +261,7 @@ def test_rm_by_force_leaves_to_running_containers_what_they_have(node: Node) -> 
     (lan.data_dir / "till" / "10.50.0.9").write_text("theirs\r\neth0")  # as by Go's host-local
     gone.remove()
     refused = node.refused("network", "rm", "till", *where)
-    assert "in use by gone, pod, theirs, which another plugin attached (error 112)" in refused
+    assert "in use by gone (its namespace is gone), pod, theirs (which another plugin attached) (error 112)" in refused
     node.ok("network", "rm", "till", "--force", *where)
     assert links(lan.node) == ["eth0", "eth0.50"]
     assert leases(lan.data_dir, "till") == {"10.50.0.2": "pod\r\neth0", "10.50.0.9": "theirs\r\neth0"}

@@ -52,10 +52,10 @@ FLOORS = (
     ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns",),
+    ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
     ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
-    ("shared", "link"),
+    ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
     ("entry",),
