@@ -226,7 +226,7 @@ def _plugins(directory: str) -> Iterator[Check]:
             yield Check(
                 WARNING,
                 f"{directory}/{name} is another plugin",
-                f'"type": "cni-{name}-py" is ours; or install --aliases',
+                f'"type": "cni-{name}-py" is ours; or install --replace',
             )
     if not os.access(f"{directory}/loopback", os.X_OK):
         yield Check(

@@ -76,7 +76,7 @@ def add_to(commands: Any, kind: str) -> None:
         description="Checks configurations as the plugins do, and looks for keys that are misspelt. "
         "Exit status: 0 if every file is valid, 1 if one is not, 2 if one cannot be read.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help=".conf or .conflist")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .conf or .conflist")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 

@@ -18,6 +18,7 @@ from cni_core.errors import (
     CHECK_DIFFERS,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
+    LIMITED_CONNECTIVITY,
     NOT_AVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
@@ -259,21 +260,34 @@ class Attachments:
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
-        """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
+        """CniError NOT_AVAILABLE with the reason why an ADD would fail now; LIMITED_CONNECTIVITY where those
+        that are attached may suffer, too.
+        """
         network = self._network(request)
         try:
             # Behind others of a chain it is told its parent at ADD.
             of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
             if not network.link_in_container and not of_the_chain:
                 with Place.host() as host:
-                    plan = parents.plan(network, host.rtnl)
-                    parents.refuse_unusable(plan, host.rtnl)
+                    plan = self._usable(network, host)
                     parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
                     if plan.parent:  # else an ADD would make it
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
-            raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
+            code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else NOT_AVAILABLE
+            raise CniError(code, error.problem, error.details, path=error.path) from None
+
+    def _usable(self, network: Network, host: Place) -> parents.Plan:
+        """CniError where it is not: LIMITED_CONNECTIVITY if containers are attached, whose parent is gone, too."""
+        try:
+            plan = parents.plan(network, host.rtnl)
+            parents.refuse_unusable(plan, host.rtnl)
+        except CniError as error:
+            if not shared.has_attachments(network):
+                raise
+            raise CniError(LIMITED_CONNECTIVITY, error.problem, error.details, path=error.path) from None
+        return plan
 
 
 def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
