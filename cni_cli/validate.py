@@ -20,6 +20,7 @@ from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
 from cni_core.gojson import as_go_reads
+from cni_core.hostaccess import refuse_elsewhere
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
@@ -219,6 +220,7 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
+    wrong += _refused((), refuse_elsewhere, Network(config))
     if is_host_local(config):
         wrong += _of_host_local(request)
     for path, text, serious in wrong:
@@ -256,7 +258,7 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
 
 def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
     """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
-    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes") if config.get(key))
+    yield from ((key,) for key in ("vlan", "internal", "dad", "hostRoutes", "hostAccess") if config.get(key))
     if kind == "ipvlan":
         yield from ((key,) for key in ("flag",) if config.get(key))
     ipam = config.get("ipam")

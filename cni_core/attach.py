@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from cni_core.address import Address, Cidr
     from cni_core.contracts import Ipam, LinkKind
+    from cni_core.hostaccess import Access
     from cni_core.request import Request
     from cni_core.result import IP
     from cni_core.rtnl.messages import Link
@@ -79,6 +80,7 @@ class Attachments:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
         mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
+        access = _access(task, parent)
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
@@ -93,6 +95,8 @@ class Attachments:
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)
         result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
+        if access:
+            result.interfaces += access.connect(steps, link, parent, addresses.ips)
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = network.dns or addresses.dns or result.dns
@@ -173,6 +177,10 @@ class Attachments:
                 if container:
                     recorded = shared.recorded_namespace(request.attachment)
                     links.remove(request.attachment, self._kind, container, recorded)
+                    if network.host_access:
+                        from cni_core import hostaccess
+
+                        hostaccess.remove(request.attachment, host)  # what did not go with the link
                 routed = shared.has_host_routes(self._kind, network)
                 shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
             finally:
@@ -199,6 +207,10 @@ class Attachments:
             if not plan.parent:
                 raise CniError(CHECK_DIFFERS, plan.absent)
             links.verify(task, plan.parent, result)
+            if network.host_access:
+                from cni_core import hostaccess
+
+                hostaccess.verify(task, result, links.own_ips(task, result))
             if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
@@ -242,6 +254,15 @@ def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
     if link.mtu < _LEAST_MTU_OF_IPV6 and any(ip.cidr.family == AF_INET6 for ip in addresses.ips):
         problem = f"{link.mtu} is less than the {_LEAST_MTU_OF_IPV6} that IPv6 needs"
         raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
+
+
+def _access(task: Task, parent: Link) -> Access | None:
+    """How host and container are to reach each other, where the network asks for it. CniError."""
+    if not task.network.host_access:
+        return None
+    from cni_core.hostaccess import Access  # not for other networks to pay for
+
+    return Access(task, parent)
 
 
 def _say(remark: str) -> None:

@@ -6,6 +6,7 @@ same, has its default here. What only one reader needs stays as it is: `ipam`, f
 
 from __future__ import annotations
 
+from cni_core.address import Address, Cidr
 from cni_core.names import split_vlan
 
 TYPE_CHECKING = False
@@ -13,13 +14,35 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+class HostAccess:
+    """How the host and its containers reach each other: at which of the host's addresses (none named: those that it has
+    on the parent), and what else the containers send to the host (routes).
+    """
+
+    __slots__ = ("addresses", "routes")
+
+    def __init__(self, addresses: list[Address], routes: list[Cidr]) -> None:
+        self.addresses = addresses
+        self.routes = routes
+
+    @classmethod
+    def from_json(cls, value: bool | list[str] | dict[str, Any]) -> HostAccess | None:
+        """Of the key hostAccess, in any of its forms; None where it asks for nothing."""
+        addresses, routes = (value["addresses"], value.get("routes", [])) if isinstance(value, dict) else (value, [])
+        if not addresses:
+            return None
+        named = addresses if isinstance(addresses, list) else []
+        return cls([Address.parse(text) for text in named], [Cidr.parse(text).subnet for text in routes])
+
+
 class Network:
     """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
 
     masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
     vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad: empty where none is. host_routes: None
-    where the configuration does not say. dns: the specification's dictionary, empty if there is none. What the kind's
-    schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
+    where the configuration does not say; host_access: None where there is to be none. dns: the specification's
+    dictionary, empty if there is none. What the kind's schema does not know (a flag of macvlan's) may be anything, and
+    nobody reads it.
     """
 
     __slots__ = (
@@ -27,6 +50,7 @@ class Network:
         "dad",
         "dns",
         "flag",
+        "host_access",
         "host_routes",
         "internal",
         "ipam",
@@ -53,6 +77,7 @@ class Network:
         self.bc_queue_length: int = config.get("bcqueuelen", 0)
         self.dad: str = config.get("dad", "")
         self.host_routes: bool | None = config.get("hostRoutes")
+        self.host_access = HostAccess.from_json(config.get("hostAccess", False))
         self.dns: dict[str, Any] = config.get("dns", {})
         self.ipam: dict[str, Any] = config.get("ipam", {})
 

@@ -54,7 +54,7 @@ FLOORS = (
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
     ("netns",),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "uppers"),
+    ("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "records", "uppers"),
     ("shared", "link"),
     ("attach",),
     ("debug",),
