@@ -33,7 +33,10 @@ SWARM = {"config_only": "--config-only", "config_from": "--config-from", "ingres
 
 def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     """The conflist, and remarks for the person. options: name, subnet, gateway, ip_range, aux_address, opt (lists of
-    text), ipv4, ipv6, internal, host_access (bool), ipam_driver, driver, scope, those of IDLE and SWARM. CommandError."""
+    text), ipv4, ipv6, internal, host_access (bool), ipam_driver, driver, scope, those of IDLE and SWARM.
+
+    CommandError.
+    """
     _refuse_elsewhere(kind, options)
     if not is_cni_name(options.name):
         raise CommandError(
