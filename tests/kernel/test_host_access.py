@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Any
 
 import pytest
@@ -100,6 +101,27 @@ def test_whatever_the_nodes_filters(host: Lan, rp_filter: str, arp_ignore: str) 
         assert pod.ping(address)
 
 
+def test_a_name_server_on_the_nodes_address_answers_by_udp(host: Lan) -> None:
+    """From the address that was asked: a resolver takes no other's answer."""
+    pod = host.host("pod")
+    assert host.macvlan.add(pod, network(host)).status == 0
+    for family, address in ((AF_INET, HOST[0]), (AF_INET6, HOST[1])):
+        with host.node.inside():
+            server = socket(family, SOCK_DGRAM)
+            server.bind(("::" if family == AF_INET6 else "", 53))
+        with pod.inside():
+            client = socket(family, SOCK_DGRAM)
+        with server, client:
+            for one in (server, client):
+                one.settimeout(20)
+            client.connect((address, 53))
+            client.send(b"question")
+            question, asker = server.recvfrom(100)
+            assert (question, asker[0]) == (b"question", of_ip(pod)[0 if family == AF_INET else 1])
+            server.sendto(b"answer", asker)
+            assert client.recv(100) == b"answer"
+
+
 def test_on_a_vlan_without_an_address_it_is_that_of_the_default_route(host: Lan) -> None:
     host.node.ip("route add default via 10.1.0.1")
     pod, config = host.host("pod"), network(host, vlan=50, ipam=host.ipam("10.50.0.0/24"))
@@ -134,19 +156,22 @@ def test_when_the_nodes_address_goes_and_comes_back_both_still_speak(host: Lan) 
     assert host.node.ping("10.1.0.2")
 
 
-def test_the_node_does_not_route_for_the_container_by_it(host: Lan) -> None:
-    """Nor where it routes; to the node itself it leads nevertheless."""
+@pytest.mark.parametrize("routed", [False, True])
+def test_the_node_routes_for_the_container_by_it_only_where_the_network_says_so(host: Lan, routed: bool) -> None:
+    """A container's root may set any route; to the node itself the pair leads nevertheless."""
     host.node.forward()
     host.node.ip("link add far type dummy")
     host.node.address("far", "10.77.0.1/24")
     host.node.ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:77 dev far")
     pod = host.host("pod")
-    assert host.macvlan.add(pod, network(host)).status == 0
-    pod.ip("route add 10.77.0.0/24 dev host-eth0 src 10.1.0.2")
+    access = {"addresses": True, "routes": ["10.77.0.0/24"]} if routed else True
+    assert host.macvlan.add(pod, network(host, hostAccess=access)).status == 0
+    if not routed:
+        pod.ip("route add 10.77.0.0/24 dev host-eth0 src 10.1.0.2")
     assert pod.ping("10.77.0.1")
     with host.node.capture("far", "icmp") as far:
         pod.ping("10.77.0.2", expect=False)
-        assert far.lines == []
+        assert bool(far.lines) == routed
 
 
 def test_check_misses_the_pair_and_its_routes(host: Lan) -> None:
