@@ -1,9 +1,12 @@
-"""Who is attached, by the records that the plugins keep since the boot."""
+"""Who is attached, by the records that the plugins keep since the boot, and who of them is dead."""
 
 from __future__ import annotations
 
+from cni_core.dead import dead
 from cni_core.names import Attachment
 from cni_core.records import Records
+
+GONE = "its namespace is gone"
 
 
 def attached(network: str) -> list[Attachment]:
@@ -13,3 +16,12 @@ def attached(network: str) -> list[Attachment]:
             return records.of_network(network)
     except FileNotFoundError:  # nothing since the boot
         return []
+
+
+def gone(network: str) -> list[Attachment]:
+    """Those whose container died without a DEL."""
+    return list(dead(network))
+
+
+def how_to_free(network: str) -> str:
+    return f"leases release --dead {network}"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
 from cni_cli.docker import IPVLAN_DHCP
@@ -326,6 +326,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
             try:
                 plan = parents.plan(values, host)
                 parents.refuse_unusable(plan, host)
+                parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
                     yield Check(OK, f"{plan.absent}; it is made with the first container")
@@ -411,7 +412,7 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
     for network in networks:
         if not network.data_dir:
             continue
-        there = attached(network.name)
+        there, dead = attached(network.name), gone(network.name)
         mine = [lease for lease in held if lease.network == network.name]
         for lease in mine:
             if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
@@ -420,8 +421,14 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
                     f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
+        for attachment in dead:
+            yield Check(
+                WARNING,
+                f"network {network.name}: {attachment} died without a DEL: {GONE}",
+                f"Take back what it had: {how_to_free(network.name)}",
+            )
         for attachment in there:
-            if not any(is_of(lease, attachment) for lease in mine):
+            if attachment not in dead and not any(is_of(lease, attachment) for lease in mine):
                 yield Check(
                     WARNING,
                     f"network {network.name}: {attachment} is attached without a lease",

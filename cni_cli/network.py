@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli import docker
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
@@ -184,6 +184,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
             raise clash
         plan = parents.plan(values, host)
         parents.refuse_unusable(plan, host)
+        parents.refuse_forbidden(plan, values, kind, host)
         parent = plan.parent
         if not parent:
             below = lower(network, host)
@@ -230,6 +231,11 @@ def ls(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_summary(network) for network in networks], indent=2))
     else:
+        summaries = [_summary(network) for network in networks]
+        for summary in summaries:
+            dead = [f"{one['container']}/{one['interface']}" for one in summary["attachments"] if one["gone"]]
+            for name in dead:
+                _remark([f"network {summary['name']}: {name}, {GONE}: {how_to_free(summary['name'])}"])
         rows = [
             (
                 summary["name"],
@@ -239,7 +245,7 @@ def ls(options: argparse.Namespace) -> int:
                 str(len(summary["attachments"])),
                 summary["file"],
             )
-            for summary in map(_summary, networks)
+            for summary in summaries
         ]
         print(table(("NETWORK", "KIND", "PARENT", "SUBNETS", "ATTACHED", "FILE"), rows))
     return 0
@@ -260,7 +266,10 @@ def inspect(options: argparse.Namespace) -> int:
         *_settings(network.config),
     ]
     print(table((), rows))
-    users = [(x["container"], x["interface"], ", ".join(x["addresses"]) or "-") for x in document["attachments"]]
+    users = [
+        (x["container"], x["interface"], (", ".join(x["addresses"]) or "-") + f" ({GONE})" * x["gone"])
+        for x in document["attachments"]
+    ]
     print()
     print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), users))
     return 0
@@ -298,6 +307,7 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _summary(network: Network) -> dict[str, Any]:
     leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    dead = gone(network.name)
     return {
         "name": network.name,
         "file": str(network.file),
@@ -309,6 +319,7 @@ def _summary(network: Network) -> dict[str, Any]:
                 "container": attachment.container_id,
                 "interface": attachment.ifname,
                 "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
+                "gone": attachment in dead,
             }
             for attachment in attached(network.name)
         ],
@@ -340,9 +351,13 @@ def rm(options: argparse.Namespace) -> int:
     for network in networks:
         users = attached(network.name)
         if users and not options.force:
-            holders = ", ".join(user.container_id for user in users)
+            dead = gone(network.name)
+            holders = ", ".join(user.container_id + f" ({GONE})" * (user in dead) for user in users)
+            mend = f"Free what the dead have: {how_to_free(network.name)}. " * bool(dead)
             raise CommandError(
-                f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
+                f"network {network.name} is in use by {holders}",
+                f"{mend}Remove the containers first; or --force.",
+                IN_USE,
             )
     for network in networks:
         with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}

@@ -242,6 +242,7 @@ class Attachments:
                 with Place.host() as host:
                     plan = parents.plan(network, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
+                    parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
                     if plan.parent:  # else an ADD would make it
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)

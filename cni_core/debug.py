@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 _IFINFOMSG = 16  # bytes: struct ifinfomsg, linux/rtnetlink.h
 _LONGEST = 500  # characters of a value
+STDERR = 2
 
 
 class Trace:
     """The file, open for as long as the process lives."""
 
     def __init__(self, path: str) -> None:
-        """OSError where the file cannot be opened."""
-        self._fd = open_fd(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        """OSError where the file cannot be opened. /dev/stderr is a link, and the file is ours already."""
+        flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC
+        self._fd = STDERR if path == "/dev/stderr" else open_fd(path, flags, 0o600)
         self._began = monotonic()
 
     def line(self, text: str) -> None:

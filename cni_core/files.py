@@ -26,6 +26,7 @@ from posix import (
     open as open_fd,
     read,
     rename,
+    stat,
     unlink,
     write,
 )
@@ -33,11 +34,23 @@ from posix import (
 from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 
 LOCK = "lock"
+POLICY = "/etc/cni/cni-vlan.conf"  # of the node's administrator (cni_core.policy)
 
 _NEW = ".new"
 _OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
 _LOCK_SECONDS = 30.0
 _LONGEST = 1 << 16  # of one read: a file of ours or of Go's host-local has some hundred bytes
+
+
+def is_there_a_policy() -> bool:
+    """Whether the administrator has written the file. What hinders looking is for reading it to tell."""
+    try:
+        stat(POLICY, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 class Directory:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 
+from cni_core.address import Cidr, is_within
 from cni_core.errors import CHECK_DIFFERS, ROUTE_CONFLICT, CniError
+from cni_core.files import POLICY, is_there_a_policy
 from cni_core.names import HOST_ACCESS_PROTOCOL
 from cni_core.rtnl.messages import RT_TABLE_MAIN, RTN_UNICAST, Route
 
@@ -16,14 +18,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cni_core.address import Cidr
-    from cni_core.rtnl.messages import Link
+    from cni_core.rtnl.messages import InterfaceAddress, Link
     from cni_core.rtnl.socket import Rtnl
 
 PROTOCOL = 193  # linux/rtnetlink.h, RTPROT_*: what is above RTPROT_STATIC is not the kernel's; others end at 192
 
 # VPN clients write a default route in two halves, so that the one that was there need not go.
 _LONGEST_DEFAULT = 1
+
+NOT_PRIVATE = f"it is not private, and the node's administrator has not allowed it (hostRoutes in {POLICY})"
+_SHORTEST = {AF_INET: 8, AF_INET6: 16}
+# Where nobody is whom the node could reach by its default route: RFC 1918, RFC 6598, RFC 4193.
+PRIVATE = tuple(map(Cidr.parse, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
+# Never behind a parent: "this network" and loopback, link-local, multicast and reserved (RFC 6890; RFC 4291, 2.4).
+_NEVER = tuple(
+    map(Cidr.parse, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
+)
 
 
 def main_table(rtnl: Rtnl, subnets: Iterable[Cidr] | None = None) -> list[Route]:
@@ -61,16 +71,48 @@ def conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl
     """The subnets to which no host route may be made, each with the reason: one that is the parent's own, or that the
     host sends, or a part of it, elsewhere.
     """
-    addresses = rtnl.addresses(parent.index)
+    addresses = rtnl.addresses()
     found = {}
     for subnet in subnets:
-        own = next((address.cidr for address in addresses if address.cidr.overlaps(subnet)), None)
+        impossible = refusal(subnet)
+        own = next((address for address in addresses if _is_hosts_own(address, subnet, parent)), None)
+        hops = (hop for route in routes for hop in route.gateways if hop)
+        next_hop = next((hop for hop in hops if hop.family == subnet.family and hop in subnet), None)
         elsewhere = _elsewhere(subnet, parent, routes)
-        if own:
-            found[subnet] = f"{parent.name} itself has the address {own}"
+        if impossible:
+            found[subnet] = impossible
+        elif own:
+            whose = parent.name if own.index == parent.index else "the host"
+            found[subnet] = f"{whose} itself has the address {own.cidr}"
+        elif next_hop:
+            found[subnet] = f"{next_hop} is a next hop of the host's own routes"
         elif elsewhere:
             found[subnet] = f"the host has the route {_text(elsewhere, rtnl)}"
     return found
+
+
+def refusal(subnet: Cidr) -> str:
+    """Why no host route may lead to a subnet, whatever the host has; empty if one may.
+
+    What the node sends by its default route, a network's configuration alone must not take away from it: outside of
+    private prefixes its administrator has to allow it (cni_core.policy).
+    """
+    never = next((one for one in _NEVER if one.overlaps(subnet)), None)
+    if never:
+        return f"it is of {never}, which is never behind a parent"
+    if subnet.length < _SHORTEST[subnet.family]:
+        return f"it is larger than a /{_SHORTEST[subnet.family]}"
+    if is_there_a_policy():
+        from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+        return of_the_node().refuses_route(subnet, PRIVATE)
+    return "" if is_within(subnet, PRIVATE) else NOT_PRIVATE
+
+
+def _is_hosts_own(address: InterfaceAddress, subnet: Cidr, parent: Link) -> bool:
+    """The parent's own subnet is the host's; of its other links their addresses, beside what their routes tell."""
+    own = address.cidr
+    return own.overlaps(subnet) if address.index == parent.index else own.address in subnet
 
 
 def refuse_conflicts(subnets: list[Cidr], parent: Link, routes: list[Route], rtnl: Rtnl) -> None:

@@ -10,6 +10,7 @@ from _socket import AF_INET, AF_INET6
 
 from cni_core import sysctl
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
+from cni_core.files import is_there_a_policy
 from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
     ARPHRD_ETHER,
@@ -139,6 +140,27 @@ def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
     if parent.kind not in kind.LIES_FLAT_ON or not parent.parent or parent.parent_nsid is not None:
         return parent
     return rtnl.link(index=parent.parent) or parent
+
+
+def names_of(plan: Plan, kind: LinkKind, rtnl: Rtnl) -> list[str]:
+    """By what an administrator may mean the parent: its name, and of a VLAN that of the link below with the number."""
+    if plan.missing:
+        return [plan.missing[-1].name]
+    parent = carrier_of(plan.there[-1], kind, rtnl)
+    below = rtnl.link(index=parent.parent) if parent.kind == "vlan" and parent.parent_nsid is None else None
+    return [parent.name, *([f"{below.name}.{parent.number(IFLA_VLAN_ID)}"] if below else [])]
+
+
+def refuse_forbidden(plan: Plan, network: Network, kind: LinkKind, rtnl: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where the node's administrator does not allow this parent of the host."""
+    if network.internal or network.link_in_container or not is_there_a_policy():
+        return
+    from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+    names = names_of(plan, kind, rtnl)
+    why = of_the_node().refuses_parent(names)
+    if why:
+        raise _unusable(f"{' or '.join(dict.fromkeys(names))} cannot be the parent: {why}")
 
 
 def make(plan: Plan, home: Place) -> Link:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cni_core import parent as parents
 from cni_core.address import Cidr
 from cni_core.errors import CniError
-from cni_core.names import short_name
+from cni_core.names import Attachment, short_name
 from cni_core.records import Records
 from cni_core.rtnl.messages import del_route, new_route
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cni_core.contracts import LinkKind
-    from cni_core.names import Attachment
     from cni_core.netns import Place
     from cni_core.network import Network
     from cni_core.records import Record
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from cni_core.task import Task
     from cni_core.undo import Steps
 
+_NOBODY = Attachment("", "")
 _ASKING = short_name("cni", "probe")  # of links beside the parent; in a container they have the attachment's name
 
 
@@ -98,6 +98,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
     with Records(create=True) as records:
         plan = parents.plan(network, home.rtnl)
         parents.refuse_unusable(plan, home.rtnl)
+        parents.refuse_forbidden(plan, network, task.kind, home.rtnl)
         parent = plan.parent
         if not parent or plan.is_unfinished:
             parent = steps.take(
@@ -110,9 +111,12 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
         _claim(task, parent, key, records)
         before = records.of(attachment)
 
+        inside = task.container
         running = steps.take(
             "record the attachment",
-            lambda: records.join(attachment, network.name, task.container.inode, key, task.kind.use(network)),
+            lambda: records.join(
+                attachment, network.name, inside.inode, key, task.kind.use(network), inside.cookie, inside.path
+            ),
             lambda: _restore(task, before),
         )
         return parent, running
@@ -167,12 +171,16 @@ def _restore(task: Task, before: Record | None) -> None:
 
 def _claim(task: Task, parent: Link, key: str, records: Records) -> None:
     """CniError PARENT_UNUSABLE unless the network may use the parent now; forgets attachments that are dead."""
-    if is_evident(task.kind, task.network, records.use(key)):
+    recorded = records.use(key)
+    if is_evident(task.kind, task.network, recorded) and not (
+        # The kernel would not refuse it: where all that are recorded died, the link there may be somebody else's.
+        recorded and task.kind.SWITCHES_OTHERS and not records.has_living(key, task.attachment)
+    ):
         return
     from cni_core.claims import Claim  # not for a call to pay for that need not ask
     from cni_core.uppers import Uppers
 
-    claim = Claim(task.kind, task.network, key, records)
+    claim = Claim(task.kind, task.network, key, records, task.attachment)
     with Uppers(parent, task.home, task.attachment.link_name, task.container) as uppers:
         for dead in claim.settle(uppers, lambda: _on(parent, task.home, task.host)):
             records.leave(dead)
@@ -291,7 +299,7 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
     parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
         key = str(SharedParent(host.inode, parent.index))
-        claim = Claim(kind, network, key, records)
+        claim = Claim(kind, network, key, records, _NOBODY)
         if not is_evident(kind, network, records.use(key)):
             claim.settle(uppers, lambda: _on(parent, host, host))
         claim.refuse_newcomer(uppers)

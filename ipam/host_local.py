@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr
-from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
+from cni_core.errors import (
+    ADDRESS_UNAVAILABLE,
+    CHECK_DIFFERS,
+    DATA_DIRECTORY,
+    INVALID_CONFIG,
+    POOL_EXHAUSTED,
+    CniError,
+)
+from cni_core.files import is_there_a_policy
 from cni_core.names import Attachment
 from cni_core.result import IP, Result, RouteSpec
 from ipam.ranges import RangeSet, assign, range_sets
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
+_NAMED = 3  # of dead containers, in an error
 
 
 NEEDS_LINK = False
@@ -115,14 +124,33 @@ def _lease_all(
     again: bool,
 ) -> list[Address]:
     """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
-    with _store(request) as store:
-        held = store.held_by(request.attachment)
-        if held and not again:
-            _refuse_again(request.attachment, store, held, sets, asked)
-        if held:
-            store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-        lease = Leasing(request.attachment, store, held, refused, given)
-        return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    try:
+        with _store(request) as store:
+            held = store.held_by(request.attachment)
+            if held and not again:
+                _refuse_again(request.attachment, store, held, sets, asked)
+            if held:
+                store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
+            lease = Leasing(request.attachment, store, held, refused, given)
+            return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    except CniError as error:
+        if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
+            error.details += _told_of_the_dead(request.name)
+        raise
+
+
+def _told_of_the_dead(network: str) -> str:
+    """Of what leases may be free though an ADD does not take them: it may not see the namespaces of all containers."""
+    from cni_core.dead import dead
+
+    try:
+        found = [str(attachment) for attachment in dead(network)]
+    except CniError:  # what is told is the exhausted pool
+        return ""
+    if not found:
+        return ""
+    who = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    return f" Of {who} the namespace is gone: `leases release --dead {network}` frees what they had."
 
 
 def _refuse_again(
@@ -261,8 +289,31 @@ def route_of(index: int, document: dict[str, object]) -> RouteSpec:
 
 
 def _store(request: Request, *, create: bool = True) -> Store:
-    data_dir: str = request.ipam.get("dataDir") or DEFAULT_DATA_DIR
+    data_dir: str = request.ipam.get("dataDir") or ""
+    if data_dir and is_there_a_policy():
+        _refuse_directory(data_dir, create=create)
+    data_dir = data_dir or DEFAULT_DATA_DIR
     return Store(data_dir.rstrip("/"), request.name, create=create)
+
+
+def _refuse_directory(data_dir: str, *, create: bool) -> None:
+    """CniError where the node's administrator does not allow it; of what only takes back, FileNotFoundError.
+
+    Nothing is touched in such a directory, whatever is there. While the administrator's file cannot be used, nothing is
+    given, and everything can be taken back.
+    """
+    from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+    try:
+        why = of_the_node().refuses_directory(data_dir)
+    except CniError:
+        if create:
+            raise
+        return
+    if why and not create:
+        raise FileNotFoundError(data_dir)
+    if why:
+        raise CniError(DATA_DIRECTORY, f"{data_dir} cannot be used: {why}", path=("ipam", "dataDir"))
 
 
 def _holder(request: Request, store: Store) -> Attachment:

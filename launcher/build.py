@@ -72,18 +72,14 @@ def check(launcher: Path) -> None:
     for name in (*PROGRAMS, *ALIASES):
         plugin = launcher.with_name(name)
         plugin.hardlink_to(launcher)
-        environment = {"CNI_COMMAND": "VERSION"}
-        done = subprocess.run(
-            [plugin], env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
-        )
+        done = _call(plugin, CNI_COMMAND="VERSION")
         if done.returncode or done.stderr or "supportedVersions" not in json.loads(done.stdout or "{}"):
             _fail(f"what was built does not answer VERSION as {name}: {done.stderr or done.stdout or done.returncode}")
 
 
 def _call(executable: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [executable], env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
-    )
+    nothing = subprocess.DEVNULL
+    return subprocess.run([executable], env=environment, stdin=nothing, capture_output=True, encoding="utf-8")
 
 
 def _fail(why: str) -> NoReturn:

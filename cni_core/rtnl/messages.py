@@ -147,15 +147,16 @@ class Reply:
 def decode(datagram: bytes) -> list[Reply]:
     """The messages of one datagram."""
     replies = []
-    at = 0
-    while at < len(datagram):
-        if len(datagram) - at < _NLMSGHDR.size:
+    at, size, header = 0, len(datagram), _NLMSGHDR.unpack_from
+    while at < size:
+        if size - at < 16:
             raise MalformedReply("a header is cut short")
-        length, kind, flags, sequence, _ = _NLMSGHDR.unpack_from(datagram, at)
-        if not _NLMSGHDR.size <= length <= len(datagram) - at:
+        length, kind, flags, sequence, _ = header(datagram, at)
+        end = at + length
+        if length < 16 or end > size:
             raise MalformedReply(f"a message says it has {length} bytes")
-        replies.append(Reply(kind, flags, sequence, datagram[at + _NLMSGHDR.size : at + length]))
-        at += _align(length)
+        replies.append(Reply(kind, flags, sequence, datagram[at + 16 : end]))
+        at = _align(end)
     return replies
 
 
@@ -184,7 +185,7 @@ def _malformed(why: str) -> tuple[int, str]:
 def attribute(kind: int, payload: bytes) -> bytes:
     """A padded attribute (struct nlattr)."""
     length = _NLATTR.size + len(payload)
-    return _NLATTR.pack(length, kind) + payload + bytes(_align(length) - length)
+    return _NLATTR.pack(length, kind) + payload + bytes(-length & 3)
 
 
 def u16(kind: int, value: int) -> bytes:
@@ -200,14 +201,20 @@ def string(kind: int, value: str) -> bytes:
 
 
 def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
-    """The attributes from an offset on, by type; of a repeated type the last."""
+    """The attributes from an offset on, a multiple of 4, by type; of a repeated type the last.
+
+    Written for speed: a link has sixty of them, and what is done for each was a sixth of all that an ADD executes.
+    """
     found = {}
-    while len(body) - at >= _NLATTR.size:
-        length, kind = _NLATTR.unpack_from(body, at)
-        if not _NLATTR.size <= length <= len(body) - at:
+    size, header = len(body), _NLATTR.unpack_from
+    last = size - 4  # where a header can begin at most
+    while at <= last:
+        length, kind = header(body, at)
+        end = at + length
+        if length < 4 or end > size:
             raise MalformedReply(f"an attribute says it has {length} bytes")
-        found[kind & _NLA_TYPE_MASK] = body[at + _NLATTR.size : at + length]
-        at += _align(length)
+        found[kind & _NLA_TYPE_MASK] = body[at + 4 : end]
+        at = (end + 3) & ~3
     return found
 
 

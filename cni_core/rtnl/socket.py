@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
 from errno import ENODEV, ENOENT, errorcode
 from posix import strerror
+from sys import byteorder
 
 from cni_core.errors import KERNEL_REFUSED, TRY_AGAIN_LATER, CniError
 from cni_core.rtnl.messages import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 NETLINK_EXT_ACK = 11
 NETLINK_CAP_ACK = 10
 NETLINK_GET_STRICT_CHK = 12
@@ -89,6 +91,14 @@ class Rtnl:
 
     def close(self) -> None:
         self._socket.close()
+
+    @property
+    def cookie(self) -> int:
+        """Of the socket's network namespace, by which it is told from all others of the boot; 0 before Linux 5.14."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8), byteorder)
+        except OSError:
+            return 0
 
     def execute(self, *messages: Message) -> None:
         """Carries out the messages in order, many in one send; KernelError for the first that is refused.
@@ -145,7 +155,13 @@ class Rtnl:
 
     def routes(self, family: int, link: int = 0) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
-        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
+        try:
+            found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
+        except KernelError as error:
+            # A namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
+            if link and error.errno == ENOENT:
+                return []
+            raise
         return [route for route in found if route]
 
     def _dump(self, message: Message) -> list[Reply]:

@@ -64,7 +64,8 @@ def test_a_network_from_create_to_rm(node: Node) -> None:
     assert pod.ping("10.1.0.1")
     assert "lan" in node.ok("network", "ls", *where).splitlines()[1]
     told = json.loads(node.ok("network", "inspect", "lan", "--json", *where))
-    assert told["attachments"] == [{"container": "pod", "interface": "eth0", "addresses": ["10.1.0.3", "fd00:1::2"]}]
+    attachment = {"container": "pod", "interface": "eth0", "addresses": ["10.1.0.3", "fd00:1::2"], "gone": False}
+    assert told["attachments"] == [attachment]
     assert [pool["used"] for pool in told["pools"]] == [1, 1]
     assert "10.1.0.3, fd00:1::2" in node.ok("network", "inspect", "lan", *where)
     assert "in use by pod" in node.refused("network", "rm", "lan", *where)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from types import SimpleNamespace
 from typing import Any
 
 from cni_core.address import Address, Cidr
@@ -28,6 +29,7 @@ class Namespace:
         self.kernel = kernel
         self.path = path
         self.number = number
+        self.cookie = kernel.next_cookie()
         self.links: dict[int, Link] = {}
         self.addresses: list[tuple[int, Cidr, int]] = []
         self.labels: dict[str, str] = {}  # of addresses
@@ -52,6 +54,7 @@ class Kernel:
         self.namespaces: dict[str, Namespace] = {}
         self.entered: Namespace | None = None
         self._next = 1
+        self._cookies = 0
         self.host = self.namespace(HOST)
         self.add_link(self.host, "eth0")
 
@@ -61,6 +64,10 @@ class Kernel:
             self.namespaces[path] = made = Namespace(self, path, 4026530000 + len(self.namespaces))
             self.add_link(made, "lo", flags=m.IFF_UP | m.IFF_LOOPBACK | m.IFF_LOWER_UP)
         return self.namespaces[path]
+
+    def next_cookie(self) -> int:
+        self._cookies += 1
+        return self._cookies
 
     def add_link(self, where: Namespace, name: str, **attributes: Any) -> Link:
         """attributes: of Link."""
@@ -93,6 +100,12 @@ class Kernel:
 
     # What the plugins see
 
+    def stat(self, path: str) -> Any:
+        """posix.stat of a namespace's path."""
+        if path not in self.namespaces:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(st_ino=self.namespaces[path].number)
+
     def host_place(self) -> Place:
         return Place(self, self.host)
 
@@ -115,6 +128,7 @@ class Place:
         self._namespace = namespace
         self.path = namespace.path
         self.fd = self.inode = namespace.number
+        self.cookie = namespace.cookie
         self.rtnl = Socket(kernel, namespace)
         self.is_host = namespace is kernel.host
 

@@ -22,7 +22,7 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate"}
 NOT_PER_POD |= {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
@@ -52,10 +52,10 @@ FLOORS = (
     ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns",),
+    ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
     ("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "records", "uppers"),
-    ("shared", "link"),
+    ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
     ("entry",),

@@ -122,3 +122,25 @@ def test_without_records_nothing_is_made(root: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Records(create=False)
     assert not root.exists()
+
+
+def test_a_record_tells_its_namespace_from_a_later_one_of_that_inode(tmp_path: Path) -> None:
+    path = tmp_path / "netns"
+    path.touch()
+    inode = path.stat().st_ino
+    for cookie in (70, 71):  # a new namespace of the same name and inode
+        with Records(create=True) as records:
+            os.close(records.join(ONE, "net1", inode, PARENT, "macvlan", cookie, str(path)))
+            assert str(records.of(ONE)) == f"net1 @{inode} %{cookie} {path} {PARENT}"
+            assert records.has_living(PARENT, OTHER)
+            assert not records.has_living(PARENT, ONE)
+    path.unlink()
+    with Records(create=True) as records:
+        assert not records.has_living(PARENT, OTHER)
+        assert not records.has_living("1.9", OTHER)
+
+
+@pytest.mark.parametrize("path", ["netns/c1", "/run/netns/c 1", ""])
+def test_a_path_that_a_record_cannot_hold_tells_nothing(path: str) -> None:
+    record = Record("net1", 5, [PARENT], 70, path)
+    assert (str(record), record.is_there) == (f"net1 @5 %70 {PARENT}", True)
