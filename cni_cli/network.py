@@ -92,6 +92,7 @@ def _add_create(actions: Any, kind: str) -> None:
     _add_boolean(parser, "--ipv4", "with IPv4 (default)", default=True)
     _add_boolean(parser, "--ipv6", "insist on an IPv6 subnet")
     _add_boolean(parser, "--internal", "no default route")
+    _add_boolean(parser, "--host-access", "this host and the containers reach each other")
     parser.add_argument("--ipam-driver", default="default", metavar="NAME", help="default, null, or an IPAM plugin's")
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
