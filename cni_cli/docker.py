@@ -18,7 +18,8 @@ from cni_core.schema.formats import is_cni_name
 Subnet = IPv4Network | IPv6Network
 
 MTU = "com.docker.network.driver.mtu"
-BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode"}
+HOST_ACCESS = "host_access"  # no option of docker's drivers
+BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode", HOST_ACCESS: HOST_ACCESS}
 OPTIONS = {
     "macvlan": {**BOTH, "macvlan_mode": "mode"},
     "ipvlan": {**BOTH, "ipvlan_mode": "mode", "ipvlan_flag": "flag", "flag": "flag"},
@@ -33,7 +34,10 @@ SWARM = {"config_only": "--config-only", "config_from": "--config-from", "ingres
 
 def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     """The conflist, and remarks for the person. options: name, subnet, gateway, ip_range, aux_address, opt (lists of
-    text), ipv4, ipv6, internal (bool), ipam_driver, driver, scope, and those of IDLE and SWARM. CommandError."""
+    text), ipv4, ipv6, internal, host_access (bool), ipam_driver, driver, scope, those of IDLE and SWARM.
+
+    CommandError.
+    """
     _refuse_elsewhere(kind, options)
     if not is_cni_name(options.name):
         raise CommandError(
@@ -52,6 +56,8 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     plugin |= {key: driver[key] for key in ("mode", "flag", "mtu") if key in driver}
     if kind == "macvlan" and driver.get("mode") != PASSTHRU:
         plugin["mac"] = "stable"
+    if driver.get(HOST_ACCESS, options.host_access):
+        plugin["hostAccess"] = driver.get(HOST_ACCESS, True)
     routed = driver.get("mode") in ROUTED
     if options.cluster and options.ipam_driver != "default":
         raise CommandError(
@@ -128,8 +134,13 @@ def _driver_options(kind: str, texts: list[str]) -> dict[str, Any]:
         key = known[name]
         if key in found:
             raise CommandError(f"-o {text}: {key} is given twice", "Leave one of them out.")
-        found[key] = _mtu(value) if key == "mtu" else value
+        found[key] = _mtu(value) if key == "mtu" else _host_access(value) if key == HOST_ACCESS else value
     return found
+
+
+def _host_access(text: str) -> bool | list[str]:
+    """true, false, or the host's addresses, which the schema looks at."""
+    return text == "true" if text in ("true", "false") else text.split(",")
 
 
 def _mtu(text: str) -> int:

@@ -17,6 +17,7 @@ from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
 from cni_cli.docker import IPVLAN_DHCP
+from cni_cli.host_access import findings as of_host_access
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
@@ -107,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
             ("parents", _parents(networks, options.parent, options.kind)),
             ("leases", _leases(networks)),
             ("links", _own_links(networks)),
+            ("host access", _host_access(networks)),
         )
         for check in _to_the_end(about, found)
     ]
@@ -226,7 +228,7 @@ def _plugins(directory: str) -> Iterator[Check]:
             yield Check(
                 WARNING,
                 f"{directory}/{name} is another plugin",
-                f'"type": "cni-{name}-py" is ours; or install --aliases',
+                f'"type": "cni-{name}-py" is ours; or install --replace',
             )
     if not os.access(f"{directory}/loopback", os.X_OK):
         yield Check(
@@ -458,6 +460,14 @@ def _own_links(networks: list[Network]) -> Iterator[Check]:
         for link in host.rtnl.links():
             if parents.is_ours(link) and link.index not in wanted and not carries_anything(link, host):
                 yield Check(WARNING, f"{link.name}: nobody is on this link, which we made", f"ip link del {link.name}")
+
+
+def _host_access(networks: list[Network]) -> Iterator[Check]:
+    with Rtnl() as host:
+        for network in networks:
+            for attachment in attached(network.name) if network.values.host_access else ():
+                for what, mend in of_host_access(attachment, host):
+                    yield Check(WARNING, f"network {network.name}: {what}", mend)
 
 
 def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:

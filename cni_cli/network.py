@@ -35,7 +35,7 @@ from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
-from cni_core.names import printable
+from cni_core.names import Attachment, printable
 from cni_core.netns import Place
 from cni_core.records import Records
 from cni_core.rtnl.messages import Link
@@ -58,7 +58,7 @@ def add_to(commands: Any, kind: str) -> None:
     for name, alias, run, about in (
         ("ls", "list", ls, "list the macvlan and ipvlan networks"),
         ("inspect", None, inspect, "tell all about a network"),
-        ("rm", "remove", rm, "remove networks, all or none"),
+        ("rm", "remove", rm, "remove networks, all or none; what running containers have stays theirs"),
     ):
         parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
         if name != "ls":
@@ -92,6 +92,7 @@ def _add_create(actions: Any, kind: str) -> None:
     _add_boolean(parser, "--ipv4", "with IPv4 (default)", default=True)
     _add_boolean(parser, "--ipv6", "insist on an IPv6 subnet")
     _add_boolean(parser, "--internal", "no default route")
+    _add_boolean(parser, "--host-access", "this host and the containers reach each other")
     parser.add_argument("--ipam-driver", default="default", metavar="NAME", help="default, null, or an IPAM plugin's")
     parser.add_argument(
         "--cluster", default="", metavar="NAME", help="whose hosts share the LAN: addresses of lan-local"
@@ -366,19 +367,28 @@ def rm(options: argparse.Namespace) -> int:
     """All of them, or none where one is refused."""
     networks = [find(options.dir, name) for name in dict.fromkeys(options.name)]
     for network in networks:
-        users = attached(network.name)
-        if users and not options.force:
+        users, others = attached(network.name), _of_other_plugins(network)
+        if (users or others) and not options.force:
             dead = gone(network.name)
-            holders = ", ".join(user.container_id + f" ({GONE})" * (user in dead) for user in users)
+            holders = [user.container_id + f" ({GONE})" * (user in dead) for user in users]
+            holders += [f"{other.container_id} (which another plugin attached)" for other in others]
             mend = f"Free what the dead have: {how_to_free(network.name)}. " * bool(dead)
             raise CommandError(
-                f"network {network.name} is in use by {holders}",
+                f"network {network.name} is in use by {', '.join(dict.fromkeys(holders))}",
                 f"{mend}Remove the containers first; or --force.",
                 IN_USE,
             )
     for network in networks:
         with_ipam = network.config if has_leases(network.config) else network.config | {"ipam": {}}
-        Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
+        running = {*attached(network.name)} - {*gone(network.name)}
+        request = request_of(with_ipam, valid=[*running, *_of_other_plugins(network)])
+        Attachments(link_kind(network.config), choose).gc(request)
         network.file.unlink()
         print(printable(network.name))
     return 0
+
+
+def _of_other_plugins(network: Network) -> list[Attachment]:
+    """Who has leases of this boot, for all that anybody knows, that no plugin of ours gave."""
+    leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    return [Attachment(one.container, one.interface) for one in leases if one.boot == "unknown"]

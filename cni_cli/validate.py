@@ -21,6 +21,7 @@ from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
 from cni_core.gojson import as_go_reads
+from cni_core.hostaccess import refuse_elsewhere
 from cni_core.names import printable
 from cni_core.network import Network
 from cni_core.request import Request
@@ -48,7 +49,7 @@ OF_DOCKER = {
     "subnet": "ipam.subnet",
 }
 OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
-OWN_KEYS = ("vlan", "internal", "dad", "hostRoutes", "ra", "ipv6Token", "sysctls")
+OWN_KEYS = ("vlan", "internal", "dad", "hostRoutes", "hostAccess", "ra", "ipv6Token", "sysctls")
 RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
 REFUSED_BY_GO = "is obeyed; Go's plugin, which has this name too, refuses it"
@@ -77,7 +78,7 @@ def add_to(commands: Any, kind: str) -> None:
         description="Checks configurations as the plugins do, and looks for keys that are misspelt. "
         "Exit status: 0 if every file is valid, 1 if one is not, 2 if one cannot be read.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help=".conf or .conflist")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .conf or .conflist")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
@@ -230,6 +231,7 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
     wrong += _refused((), refuse_contradictions, Network(config))
+    wrong += _refused((), refuse_elsewhere, Network(config))
     if has_leases(config):
         wrong += _of_host_local(request)
     if request.ipam.get("type") == "lan-local":

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from cni_core.address import Address, Cidr
     from cni_core.contracts import Ipam, LinkKind
+    from cni_core.hostaccess import Access
     from cni_core.request import Request
     from cni_core.result import IP
     from cni_core.rtnl.messages import Link
@@ -104,6 +105,7 @@ class Attachments:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
         mtu = parents.mtu(network, parent)
+        access = _access(task, parent)
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
@@ -125,6 +127,8 @@ class Attachments:
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)
         result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
+        if access:
+            result.interfaces += access.connect(steps, link, parent, addresses.ips)
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = network.dns or addresses.dns or result.dns
@@ -209,6 +213,10 @@ class Attachments:
                     except CniError as error:
                         failure = error
                     links.remove(request.attachment, self._kind, container, recorded)
+                    if network.host_access:
+                        from cni_core import hostaccess
+
+                        hostaccess.remove(request.attachment, host)  # what did not go with the link
                 routed = shared.has_host_routes(self._kind, network)
                 try:
                     shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
@@ -238,6 +246,10 @@ class Attachments:
             if not plan.parent:
                 raise CniError(CHECK_DIFFERS, plan.absent)
             links.verify(task, plan.parent, result)
+            if network.host_access:
+                from cni_core import hostaccess
+
+                hostaccess.verify(task, result, links.own_ips(task, result))
             if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
@@ -260,23 +272,34 @@ class Attachments:
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
-        """CniError NOT_AVAILABLE, or LIMITED_CONNECTIVITY, with the reason why an ADD would fail now."""
+        """CniError NOT_AVAILABLE with the reason why an ADD would fail now; LIMITED_CONNECTIVITY where those
+        that are attached may suffer, too.
+        """
         network = self._network(request)
         try:
             # Behind others of a chain it is told its parent at ADD.
             of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
             if not network.link_in_container and not of_the_chain:
                 with Place.host() as host:
-                    plan = parents.plan(network, host.rtnl)
-                    parents.refuse_unusable(plan, host.rtnl)
+                    plan = self._usable(network, host)
                     parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
                     if plan.parent:  # else an ADD would make it
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
-            if error.code == LIMITED_CONNECTIVITY:
+            code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else NOT_AVAILABLE
+            raise CniError(code, error.problem, error.details, path=error.path) from None
+
+    def _usable(self, network: Network, host: Place) -> parents.Plan:
+        """CniError where it is not: LIMITED_CONNECTIVITY if containers are attached, whose parent is gone, too."""
+        try:
+            plan = parents.plan(network, host.rtnl)
+            parents.refuse_unusable(plan, host.rtnl)
+        except CniError as error:
+            if not shared.has_attachments(network):
                 raise
-            raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
+            raise CniError(LIMITED_CONNECTIVITY, error.problem, error.details, path=error.path) from None
+        return plan
 
 
 def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
@@ -291,6 +314,15 @@ def _refuse_too_many(addresses: Result) -> None:
     if len(addresses.ips) > _MOST_ADDRESSES:
         problem = f"{len(addresses.ips):,} addresses are too many for a link: {_MOST_ADDRESSES:,} are the most"
         raise CniError(INVALID_CONFIG, problem, path=("ipam",))
+
+
+def _access(task: Task, parent: Link) -> Access | None:
+    """How host and container are to reach each other, where the network asks for it. CniError."""
+    if not task.network.host_access:
+        return None
+    from cni_core.hostaccess import Access  # not for other networks to pay for
+
+    return Access(task, parent)
 
 
 def _say(remark: str) -> None:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
 
 INCOMPATIBLE_VERSION = 1
-UNSUPPORTED_FIELD = 2
 UNKNOWN_CONTAINER = 3
 INVALID_ENVIRONMENT = 4
 IO_FAILURE = 5
@@ -36,7 +35,6 @@ IN_USE = 112
 
 MEANING = {
     INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
-    UNSUPPORTED_FIELD: "a field of the configuration is not supported",
     UNKNOWN_CONTAINER: "the container's network namespace does not exist",
     INVALID_ENVIRONMENT: "a CNI_* environment variable is missing or invalid",
     IO_FAILURE: "standard input or output failed, or a call to the system",

@@ -11,6 +11,7 @@ from _socket import AF_INET, AF_INET6
 from cni_core.address import Cidr, is_within
 from cni_core.errors import CHECK_DIFFERS, INVALID_CONFIG, ROUTE_CONFLICT, CniError
 from cni_core.files import POLICY, is_there_a_policy
+from cni_core.names import HOST_ACCESS_PROTOCOL
 from cni_core.rtnl.messages import RT_TABLE_MAIN, RTN_UNICAST, Route
 
 TYPE_CHECKING = False
@@ -37,10 +38,15 @@ _NEVER = tuple(
 
 
 def main_table(rtnl: Rtnl, subnets: Iterable[Cidr] | None = None) -> list[Route]:
-    """The routes of the main table, of the subnets' families; by default of both."""
+    """The routes of the main table, of the subnets' families, by default of both, but for those by which the host
+    reaches single containers of ours (hostaccess.py): they lie within a subnet and are in nobody's way.
+    """
     families = (AF_INET, AF_INET6) if subnets is None else {subnet.family for subnet in subnets}
     return [
-        route for family in families for route in rtnl.routes(family, wanted=lambda found: found.table == RT_TABLE_MAIN)
+        route
+        for family in families
+        for route in rtnl.routes(family, wanted=lambda found: found.table == RT_TABLE_MAIN)
+        if route.protocol != HOST_ACCESS_PROTOCOL
     ]
 
 

@@ -9,7 +9,7 @@ link's alias: by that a DEL whose namespace is another container's by now, as a 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP
 
 from cni_core import sysctl
 from cni_core.address import Address, Cidr, format_mac
@@ -22,6 +22,7 @@ from cni_core.rtnl.messages import (
     USER_METRIC,
     Route,
     announce,
+    del_group,
     del_link,
     mark,
     mark_and_raise,
@@ -71,7 +72,10 @@ def left_over(task: Task) -> Link | None:
 
 
 def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
-    """The new link, down and under its temporary name. mac: empty for the kernel's choice."""
+    """The new link, down and under its temporary name. mac: empty for the kernel's choice.
+
+    Where another link comes with it (hostaccess.py) both are of the attachment's group, to be removed at once.
+    """
     name, kind, inside = task.attachment.link_name, task.kind, task.container.rtnl
     message = new_link(
         name,
@@ -81,6 +85,7 @@ def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
         netns=task.container.fd,
         mtu=mtu,
         mac=mac,
+        group=task.attachment.group if task.network.host_access else 0,
     )
     try:
         try:
@@ -251,10 +256,22 @@ def remove(attachment: Attachment, kind: LinkKind, container: Place, recorded: i
         link = inside.link(name)
         if link and link.kind in kinds and (recorded or not _is_anothers(link, attachment)):
             try:
-                inside.execute(del_link(link.index))
+                _delete(link, attachment, inside)
             except KernelError as error:
                 if error.errno != ENODEV:  # else another DEL was faster
                     raise
+
+
+def _delete(link: Link, attachment: Attachment, inside: Rtnl) -> None:
+    """With what is of its group, if it is of the attachment's."""
+    if link.group == attachment.group:
+        try:
+            inside.execute(del_group(link.group))
+            return
+        except KernelError as error:
+            if error.errno != EOPNOTSUPP:  # else the container's root put something into it that cannot be deleted
+                raise
+    inside.execute(del_link(link.index))
 
 
 def _is_anothers(link: Link, attachment: Attachment) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONGEST_NAME = 15  # bytes of a link's name: IFNAMSIZ less its end, linux/if.h
 LONGEST_ALTERNATIVE = 127  # of an alternative one: ALTIFNAMSIZ
+HOST_ACCESS_PROTOCOL = 194  # by which `ip route` tells the routes of hostaccess.py: of RTPROT_*, nobody else's
 
 _HEX = frozenset("0123456789abcdef")
 _LINK = "cni"
@@ -44,6 +45,11 @@ class Attachment(tuple[str, str]):
         """The name that its link is made under, and the alias that the link keeps: the same for every call."""
         return short_name(_LINK, f"{self[0]}/{self[1]}")
 
+    @property
+    def group(self) -> int:
+        """The group (IFLA_GROUP) of its links, where it has several that are to go at once; never 0, which all have."""
+        return int(self.link_name[-7:], 16) or 1
+
     def __str__(self) -> str:
         return f"{self[0]}/{self[1]}"
 
@@ -67,8 +73,8 @@ def _escape(code: int) -> str:
 
 
 def short_name(prefix: str, text: str) -> str:
-    """A link's name for what has a longer one, always the same (48 bits of FNV-1a); the prefix has three bytes."""
-    return f"{prefix}{fnv1a(text) >> 16:012x}"
+    """A link's name for what has a longer one, always the same (FNV-1a: a prefix of three bytes leaves 48 bits)."""
+    return f"{prefix}{fnv1a(text):016x}"[:LONGEST_NAME]
 
 
 def fnv1a(text: str) -> int:

@@ -252,6 +252,10 @@ class Records:
                 close(descriptor)
         return False
 
+    def all(self) -> list[tuple[Attachment, Record]]:
+        attachments = _attachments(self._part("attachments").names())
+        return [(attachment, record) for attachment in attachments if (record := self.of(attachment))]
+
     def has_living(self, parent: str, besides: Attachment) -> bool:
         """Whether another attachment's namespace is there, or may be, of those that are recorded to use a parent."""
         try:

@@ -309,7 +309,15 @@ def _remove_unrecorded_parent(records: Records, network: Network, host: Place, c
         SharedParent(home.inode, lower.index).remove_unused(records, host, container)
 
 
-# For people
+# STATUS, and for people
+
+
+def has_attachments(network: Network) -> bool:
+    try:
+        with Records(create=False) as records:
+            return bool(records.of_network(network.name))
+    except FileNotFoundError:  # nothing since the boot
+        return False
 
 
 def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place) -> None:

@@ -39,6 +39,9 @@ def missing(compiler: str) -> str:
     """What of a launcher's needs is not there, in words; empty if it can be built."""
     if sys.version_info[:2] < PYTHON:
         return "this Python is older than {}.{}".format(*PYTHON)
+    apart = sorted({*freeze.BUILTIN} - {*sys.builtin_module_names})
+    if apart:  # as built from its sources without Modules/Setup.local; Debian's and Ubuntu's have them
+        return f"this Python has {', '.join(apart)} as files, not in its library"
     if not shutil.which(compiler):
         return f"there is no compiler {compiler} (apt-get install gcc libc6-dev)"
     for path in (LIBRARY, INCLUDE / "Python.h"):

@@ -47,6 +47,7 @@ RTNLGRP_IPV6_IFADDR = 9
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
+RT_SCOPE_HOST = 254
 RTPROT_BOOT = 3
 USER_METRIC = 1024  # of an IPv6 route that is given none (IP6_RT_PRIO_USER)
 RTN_UNICAST = 1
@@ -55,6 +56,7 @@ RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PRIORITY = 6
+RTA_PREFSRC = 7
 RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
@@ -70,6 +72,7 @@ IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
 IFLA_AF_SPEC = 26
+IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
@@ -78,6 +81,7 @@ IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_VLAN_ID = 1
 IFLA_INET6_TOKEN = 7
+VETH_INFO_PEER = 1  # linux/veth.h
 
 # linux/if_addr.h
 IFA_ADDRESS = 1
@@ -85,13 +89,16 @@ IFA_LOCAL = 2
 IFA_LABEL = 3
 IFA_BROADCAST = 4
 IFA_FLAGS = 8
+IFA_F_TEMPORARY = 0x01
 IFA_F_NODAD = 0x02
 IFA_F_DADFAILED = 0x08
+IFA_F_DEPRECATED = 0x20
 IFA_F_TENTATIVE = 0x40
 
 # linux/if.h
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
+IFF_NOARP = 0x80
 IFF_LOWER_UP = 0x10000
 
 ARPHRD_ETHER = 1  # linux/if_arp.h
@@ -256,14 +263,15 @@ class Link:
     """A network device as RTM_NEWLINK tells of it.
 
     parent is the index of the link below (IFLA_LINK, 0: none), which lies in another namespace if parent_nsid is not
-    None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's, alias is
-    IFLA_IFALIAS; type is the kind of its hardware address (ARPHRD_*).
+    None; master the index of the bridge or bond it is a port of; group a number by which several links are removed at
+    once; kind and data are IFLA_LINKINFO's, alias is IFLA_IFALIAS; type is the kind of its hardware address (ARPHRD_*).
     """
 
     __slots__ = (
         "alias",
         "data",
         "flags",
+        "group",
         "index",
         "kind",
         "mac",
@@ -280,6 +288,7 @@ class Link:
         found = attributes(body, _IFINFOMSG.size)
         self.name = _text(found.get(IFLA_IFNAME, b""))
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
+        self.group = _number(found.get(IFLA_GROUP))
         self.mtu = _number(found.get(IFLA_MTU))
         self.mac = found.get(IFLA_ADDRESS, b"")
         self.parent = _number(found.get(IFLA_LINK))
@@ -321,10 +330,12 @@ def get_links() -> Message:
     return Message(RTM_GETLINK, NLM_F_DUMP, get_link().body, "list links")
 
 
-def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes) -> Message:
+def new_link(
+    name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes, group: int = 0
+) -> Message:
     """RTM_NEWLINK: a link of a kind on a parent's index, made straight in the namespace of a descriptor.
 
-    data are the attributes of IFLA_INFO_DATA; mac may be empty (the kernel chooses).
+    data are the attributes of IFLA_INFO_DATA; mac may be empty (the kernel chooses); group is 0 for none in particular.
     """
     info = string(IFLA_INFO_KIND, kind) + attribute(IFLA_INFO_DATA | NLA_F_NESTED, data)
     body = (
@@ -337,7 +348,25 @@ def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu:
     )
     if mac:
         body += attribute(IFLA_ADDRESS, mac)
+    if group:
+        body += u32(IFLA_GROUP, group)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create the {kind} link")
+
+
+def new_pair(name: str, peer: str, *, netns: int, mac: bytes, mtu: int, group: int) -> Message:
+    """RTM_NEWLINK: a veth in the socket's namespace whose peer, of a group, is in that of a descriptor.
+
+    Both have the same hardware address and ask nobody for another's (IFF_NOARP): what is sent by one, the other takes.
+    The kernel lets neither be made up (ENOTCONN, net/core/rtnetlink.c by veth_open).
+    """
+    header = _IFINFOMSG.pack(AF_UNSPEC, 0, 0, IFF_NOARP, IFF_NOARP)
+    both = attribute(IFLA_ADDRESS, mac) + u32(IFLA_MTU, mtu)
+    inside = header + string(IFLA_IFNAME, peer) + both + u32(IFLA_NET_NS_FD, netns) + u32(IFLA_GROUP, group)
+    info = string(IFLA_INFO_KIND, "veth") + attribute(
+        IFLA_INFO_DATA | NLA_F_NESTED, attribute(VETH_INFO_PEER | NLA_F_NESTED, inside)
+    )
+    body = header + string(IFLA_IFNAME, name) + both + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {name}")
 
 
 def new_parent(name: str, kind: str, data: bytes, *, below: int) -> Message:
@@ -387,18 +416,27 @@ def del_link(index: int) -> Message:
     return Message(RTM_DELLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0), f"delete link {index}")
 
 
+def del_group(group: int) -> Message:
+    """RTM_DELLINK of every link of the group in the socket's namespace, for one grace period, as of a link alone.
+
+    One that cannot be deleted, as lo, makes the kernel refuse it all (EOPNOTSUPP; rtnl_group_dellink).
+    """
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, 0, 0, 0) + u32(IFLA_GROUP, group)
+    return Message(RTM_DELLINK, 0, body, f"delete the links of group {group}")
+
+
 # Addresses
 
 
 class InterfaceAddress:
-    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, flags (IFA_F_*), and an IPv4 address's
-    label, by which ifconfig calls it, as in eth0:1.
+    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, flags (IFA_F_*), scope (RT_SCOPE_*),
+    and an IPv4 address's label, by which ifconfig calls it, as in eth0:1.
     """
 
-    __slots__ = ("cidr", "flags", "index", "label")
+    __slots__ = ("cidr", "flags", "index", "label", "scope")
 
     def __init__(self, body: bytes) -> None:
-        _, length, flags, _, self.index = _header(_IFADDRMSG, body)
+        _, length, flags, self.scope, self.index = _header(_IFADDRMSG, body)
         found = attributes(body, _IFADDRMSG.size)
         self.cidr = _cidr(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", length)
         self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
@@ -440,7 +478,7 @@ class Route:
     dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
     the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
     links it leads to, several for a multipath route, whose gateways are then in gateways; protocol: who made it
-    (RTPROT_*).
+    (RTPROT_*); source: the address that packets of ours by it leave from, None the kernel's choice.
     """
 
     __slots__ = (
@@ -453,6 +491,7 @@ class Route:
         "priority",
         "protocol",
         "scope",
+        "source",
         "table",
         "type",
     )
@@ -470,6 +509,7 @@ class Route:
         scope: int | None = None,
         type: int = RTN_UNICAST,
         protocol: int = RTPROT_BOOT,
+        source: Address | None = None,
     ) -> None:
         self.dst = dst
         self.gateway = gateway
@@ -482,6 +522,7 @@ class Route:
         self.scope = scope
         self.type = type
         self.protocol = protocol
+        self.source = source
 
     @classmethod
     def decode(cls, body: bytes) -> Route | None:
@@ -514,6 +555,7 @@ class Route:
             scope=scope,
             type=type_,
             protocol=protocol,
+            source=_address(found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
         )
         route.gateways = gateways
         return route
@@ -576,6 +618,8 @@ def _route_body(route: Route) -> bytes:
         body += attribute(RTA_GATEWAY, route.gateway.packed)
     if route.priority:
         body += u32(RTA_PRIORITY, route.priority)
+    if route.source:
+        body += attribute(RTA_PREFSRC, route.source.packed)
     metrics = b"".join(
         u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value
     )

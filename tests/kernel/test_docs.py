@@ -26,6 +26,7 @@ from tests.kernel.podman import CONFINED, environment
 CLUSTERS = Path("/etc/cni/cluster.d")
 NET_D, NETWORKS, BIN = Path("/etc/cni/net.d"), Path("/var/lib/cni/networks"), Path("/opt/cni/bin")
 DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+PLACES = ("/opt", "/usr/local")  # where `make install` puts what these sessions use
 VLANS = (50, 60, 70)
 # What a command of a document is here, where it is not what its name says.
 PROGRAMS = {
@@ -66,7 +67,10 @@ class Session:
         for name, script in PROGRAMS.items():
             (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
             (self.programs / name).chmod(0o755)
-        self.environment = {"PATH": f"{self.programs}:{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(directory)}
+        self.environment = {
+            "PATH": f"{self.programs}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(directory),
+        }
 
     def sh(self, script: str, host: Host | None = None) -> str:
         """What a script says, every command of which must succeed."""
@@ -102,14 +106,16 @@ def session(tmp_path: Path) -> Iterator[Session]:
     for directory in (NET_D, NETWORKS):
         shutil.rmtree(directory, ignore_errors=True)
     NET_D.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/opt"], check=True)
+    for place in PLACES:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
     try:
         BIN.mkdir(parents=True)
         shutil.copy(GO / "loopback", BIN)
         with Topology() as net:
             yield Session(net, tmp_path)
     finally:
-        subprocess.run(["umount", "-l", "/opt"], check=True)
+        for place in PLACES:
+            subprocess.run(["umount", "-l", place], check=True)
 
 
 # Before a page's first command

@@ -182,6 +182,13 @@ def test_a_python_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert build.missing("gcc") == "this Python is older than 3.99"
 
 
+def test_a_python_whose_library_lacks_what_a_call_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build.missing("gcc") == ""
+    lacking = tuple({*sys.builtin_module_names} - {"fcntl"})
+    monkeypatch.setattr(sys, "builtin_module_names", lacking)
+    assert build.missing("gcc") == "this Python has fcntl as files, not in its library"
+
+
 # A build that would not do
 
 
@@ -301,9 +308,9 @@ def test_the_versions_of_all_that_is_bundled_are_told(directory: Path) -> None:
     done = run(directory / "cni-ipvlan-py", arguments=["--version"])
     assert (done.returncode, done.stderr) == (0, b"")
     first, python, *bundled = done.stdout.decode().splitlines()
-    assert (first, python) == ("cni-ipvlan-py 0.1.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
+    assert (first, python) == ("cni-ipvlan-py 0.2.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
     pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE))
-    told = {name.lower(): version for name, version in (line.split(" ") for line in bundled)}
+    told = {name.lower().replace("_", "-"): version for name, version in (line.split(" ") for line in bundled)}
     assert {"jsonschema", "attrs", "rpds-py", "pyinstaller"} <= told.keys()
     assert told.items() <= pinned.items()
 

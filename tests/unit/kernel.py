@@ -1,12 +1,13 @@
 """A kernel of lists: network namespaces with links, addresses and routes, behind the socket and the place that the
-plugins use. It knows as much of macvlan, ipvlan and VLANs as their decisions depend on; tests/kernel asks the real one.
+plugins use. It knows as much of macvlan, ipvlan, VLANs and veth pairs as their decisions depend on; tests/kernel asks
+the real one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +75,7 @@ class Kernel:
         link = Link.__new__(Link)
         defaults: dict[str, Any] = {"alias": "", "data": {}, "flags": m.IFF_UP | m.IFF_LOWER_UP, "kind": ""}
         defaults |= {
+            "group": 0,
             "mac": _PRIVATE[:-1] + bytes([self._next]),
             "master": 0,
             "mtu": 1500,
@@ -177,6 +179,7 @@ class Socket:
             if index in (0, at):
                 address = InterfaceAddress.__new__(InterfaceAddress)
                 address.index, address.cidr, address.flags = at, cidr, flags
+                address.scope = _scope(cidr.address)
                 address.label = self._here.labels.get(str(cidr), "")
                 found.append(address)
         return [address for address in found if wanted(address)]
@@ -216,7 +219,8 @@ class Socket:
             found = m.attributes(message.body, _IFINFOMSG)
             return self._new_link(found) if message.flags & m.NLM_F_CREATE else self._set_link(message, found)
         if message.kind == m.RTM_DELLINK:
-            return self._delete_link(Link(message.body).index)
+            asked = Link(message.body)
+            return self._delete_group(asked.group) if asked.group else self._delete_link(asked.index)
         if message.kind == m.RTM_NEWADDR:
             return self._new_address(InterfaceAddress(message.body))
         route = Route.decode(message.body)
@@ -231,7 +235,8 @@ class Socket:
             for there in same[:1]:
                 self._here.routes.remove(there)
             return 0 if same else ENOENT
-        if same and message.flags & m.NLM_F_EXCL:
+        taken = any((there.dst, there.priority) == (route.dst, route.priority) for there in self._here.routes)
+        if taken and message.flags & m.NLM_F_EXCL:
             return EEXIST
         self._here.routes.append(route)
         return 0
@@ -239,6 +244,8 @@ class Socket:
     def _new_link(self, found: dict[int, bytes]) -> int:
         info = m.attributes(found[m.IFLA_LINKINFO])
         kind, data = info[m.IFLA_INFO_KIND].decode().rstrip("\0"), m.attributes(info.get(m.IFLA_INFO_DATA, b""))
+        if kind == "veth":
+            return self._new_pair(found, m.attributes(data[m.VETH_INFO_PEER], _IFINFOMSG))
         name, below = found[m.IFLA_IFNAME].decode().rstrip("\0"), _number(found.get(m.IFLA_LINK))
         number = _number(found.get(m.IFLA_NET_NS_FD)) or self._here.number
         where = next(one for one in self._kernel.namespaces.values() if one.number == number)
@@ -258,10 +265,20 @@ class Socket:
                 for _, other in self._kernel.uppers(parent, self._here):
                     if other.kind == "ipvlan":
                         other.data = data  # ipvlan_set_port_mode
-        for key, kept in (("mac", m.IFLA_ADDRESS), ("mtu", m.IFLA_MTU)):
-            if found.get(kept):
-                attributes[key] = found[kept] if key == "mac" else _number(found[kept])
-        self._kernel.add_link(where, name, **attributes)
+        self._kernel.add_link(where, name, **attributes | _told(found))
+        return 0
+
+    def _new_pair(self, found: dict[int, bytes], of_peer: dict[int, bytes]) -> int:
+        """Each has the other's index as its parent, so that one goes with the other."""
+        name, peer = (part[m.IFLA_IFNAME].decode().rstrip("\0") for part in (found, of_peer))
+        number = _number(of_peer[m.IFLA_NET_NS_FD])
+        where = next(one for one in self._kernel.namespaces.values() if one.number == number)
+        if self._here.link(name) or where.link(peer):
+            return EEXIST
+        keys: dict[str, Any] = {"kind": "veth", "flags": m.IFF_NOARP, "parent_nsid": 0}
+        one = self._kernel.add_link(self._here, name, **keys | _told(found))
+        other = self._kernel.add_link(where, peer, **keys | _told(of_peer), parent=one.index)
+        one.parent = other.index
         return 0
 
     def _refuse_kind(self, parent: Link, kind: str, data: dict[int, bytes]) -> int:
@@ -289,6 +306,15 @@ class Socket:
             return EADDRINUSE  # macvlan_open
         link.flags |= asked.flags & m.IFF_UP
         return 0
+
+    def _delete_group(self, group: int) -> int:
+        """All or none: what is no kind of link's own, as lo, cannot be deleted."""
+        links = [link for link in self._here.links.values() if link.group == group]
+        if any(not link.kind for link in links):
+            return EOPNOTSUPP
+        for link in links:
+            self._delete_link(link.index)
+        return 0 if links else ENODEV
 
     def _delete_link(self, index: int) -> int:
         link = self._here.links.pop(index, None)
@@ -321,6 +347,25 @@ def route(dst: str, link: Link | None, gateway: str = "", **keys: Any) -> Route:
     """One of the main table."""
     via = Address.parse(gateway) if gateway else None
     return Route(Cidr.parse(dst), via, [link.index] if link else [], table=m.RT_TABLE_MAIN, **keys)
+
+
+def _told(found: dict[int, bytes]) -> dict[str, Any]:
+    """What a request says of a new link beside its kind and its place."""
+    numbers = {"mtu": m.IFLA_MTU, "group": m.IFLA_GROUP}
+    told: dict[str, Any] = {key: _number(found[kept]) for key, kept in numbers.items() if kept in found}
+    return told | ({"mac": found[m.IFLA_ADDRESS]} if m.IFLA_ADDRESS in found else {})
+
+
+def _scope(address: Address) -> int:
+    """As the kernel derives an IPv6 address's, and as `ip` sets an IPv4 one's."""
+    for subnet, scope in (
+        ("127.0.0.0/8", m.RT_SCOPE_HOST),
+        ("::1/128", m.RT_SCOPE_HOST),
+        ("fe80::/10", m.RT_SCOPE_LINK),
+    ):
+        if address in Cidr.parse(subnet):
+            return scope
+    return m.RT_SCOPE_UNIVERSE
 
 
 def _number(packed: bytes | None) -> int:

@@ -18,8 +18,15 @@ from tests.unit.strategies import ips
 def options(**given: Any) -> Namespace:
     lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt")}
     others = dict.fromkeys(("driver", "scope", *IDLE, *SWARM))
-    plain = {"name": "lan", "ipv4": True, "ipv6": False, "internal": False, "ipam_driver": "default"}
-    plain["cluster"] = ""
+    plain = {
+        "name": "lan",
+        "ipv4": True,
+        "ipv6": False,
+        "internal": False,
+        "ipam_driver": "default",
+        "host_access": False,
+        "cluster": "",
+    }
     return Namespace(**others | plain | lists | given)
 
 
@@ -52,6 +59,21 @@ def test_macvlan_bridge() -> None:
         },
         "capabilities": {"ips": True, "mac": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({}, None),
+        ({"host_access": True}, True),
+        ({"opt": ["host_access=true"]}, True),
+        ({"opt": ["host_access=false"], "host_access": True}, None),
+        ({"opt": ["host_access=192.168.50.7,fd00:50::7"]}, ["192.168.50.7", "fd00:50::7"]),
+    ],
+)
+def test_host_access(given: dict[str, Any], written: Any) -> None:
+    given = {"subnet": ["192.168.50.0/24"]} | given | {"opt": ["parent=eth0", *given.get("opt", [])]}
+    assert plugin("macvlan", **given).get("hostAccess") == written
 
 
 def test_dual_stack_with_a_range_and_exclusions() -> None:

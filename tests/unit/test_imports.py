@@ -57,7 +57,10 @@ FLOORS = (
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
     ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "records", "stable", "tuning", "uppers"),
+    (
+        *("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "records", "stable", "tuning"),
+        "uppers",
+    ),
     ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
