@@ -59,6 +59,10 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     if driver.get(HOST_ACCESS, options.host_access):
         plugin["hostAccess"] = driver.get(HOST_ACCESS, True)
     routed = driver.get("mode") in ROUTED
+    if options.cluster and options.ipam_driver != "default":
+        raise CommandError(
+            f"--cluster is lan-local's, not --ipam-driver {options.ipam_driver}'s", "Leave one of them out."
+        )
     if options.ipam_driver in ("default", "host-local"):
         plugin["ipam"] = _ipam(options, plugin, routed, remarks)
         if not routed:
@@ -179,6 +183,8 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
         _once(ranges[subnet].setdefault("auxAddresses", {}), name, excluded, f"--aux-address {text}")
     sets = [[ranges[subnet] for subnet in subnets if subnet.version == version] for version in (4, 6)]
     ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part], "order": "stable"}
+    if options.cluster:
+        ipam = ipam | {"type": "lan-local", "cluster": options.cluster}
     if not (options.internal or plugin.get("internal")):
         ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
     return ipam

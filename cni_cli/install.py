@@ -36,7 +36,8 @@ from ipam.store import DEFAULT_DATA_DIR
 
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
 INTERNAL = "_internal"
-ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py", "host-local": "cni-macvlan-py"}
+ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py"}
+ALIASES |= {"host-local": "cni-macvlan-py", "lan-local": "cni-macvlan-py"}
 BUILD = "cni-py-"
 
 
@@ -58,7 +59,7 @@ def add_to(commands: Any, kind: str) -> None:
         )
         if name == "install":
             names = parser.add_mutually_exclusive_group()
-            also = f"also as {', '.join(ALIASES)}, the Go plugins' names"
+            also = f"also as {', '.join(ALIASES)}"
             names.add_argument("--aliases", action="store_true", help=f"{also}, where no other plugin has them")
             names.add_argument("--replace", action="store_true", help=f"{also}; other plugins that have them go aside")
         else:

@@ -24,8 +24,9 @@ def link_kind(config: dict[str, Any]) -> LinkKind:
     return macvlan
 
 
-def is_host_local(config: dict[str, Any]) -> bool:
-    return bool((config.get("ipam") or {}).get("type") == "host-local")
+def has_leases(config: dict[str, Any]) -> bool:
+    """Whether its addresses are of ranges that it names, and leased here."""
+    return (config.get("ipam") or {}).get("type") in ("host-local", "lan-local")
 
 
 def request_of(config: dict[str, Any], valid: Iterable[Attachment] = ()) -> Request:

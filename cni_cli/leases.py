@@ -14,7 +14,7 @@ from typing import Any
 from cni_cli.attached import GONE, attached, gone
 from cni_cli.conflists import Network, add_directory, find, networks_in
 from cni_cli.errors import CommandError
-from cni_cli.kinds import is_host_local, link_kind
+from cni_cli.kinds import has_leases, link_kind
 from cni_cli.table import table
 from cni_core.address import Address
 from cni_core.attach import Attachments
@@ -122,7 +122,7 @@ def _release_dead(options: argparse.Namespace) -> int:
     networks = [find(options.dir, options.network)] if options.network else networks_in(options.dir)
     for network in networks:
         # Another IPAM plugin's addresses are its own to take back, with the runtime's CNI_PATH: by GC, or not at all.
-        config = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
+        config = network.config if has_leases(network.config) else network.config | {"ipam": {}}
         had = leases_of(network.data_dir, network.name) if network.data_dir else []
         for attachment in gone(network.name):
             caller = {"CNI_CONTAINERID": attachment.container_id, "CNI_IFNAME": attachment.ifname}

@@ -27,7 +27,7 @@ from cni_cli.conflists import (
 )
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
-from cni_cli.kinds import is_host_local, link_kind, request_of
+from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
 from cni_cli.validate import OF_GO_ALONE, findings
@@ -94,6 +94,9 @@ def _add_create(actions: Any, kind: str) -> None:
     _add_boolean(parser, "--internal", "no default route")
     _add_boolean(parser, "--host-access", "this host and the containers reach each other")
     parser.add_argument("--ipam-driver", default="default", metavar="NAME", help="default, null, or an IPAM plugin's")
+    parser.add_argument(
+        "--cluster", default="", metavar="NAME", help="whose hosts share the LAN: addresses of lan-local"
+    )
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
         "--provision", action="store_true", help="make the VLAN at once; network rm, or the last container, removes it"
@@ -376,7 +379,7 @@ def rm(options: argparse.Namespace) -> int:
                 IN_USE,
             )
     for network in networks:
-        with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
+        with_ipam = network.config if has_leases(network.config) else network.config | {"ipam": {}}
         running = {*attached(network.name)} - {*gone(network.name)}
         request = request_of(with_ipam, valid=[*running, *_of_other_plugins(network)])
         Attachments(link_kind(network.config), choose).gc(request)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cni_cli.conflists import KINDS
-from cni_cli.kinds import is_host_local, link_kind
+from cni_cli.kinds import has_leases, link_kind
 from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
@@ -30,6 +30,7 @@ from cni_core.schema.formats import is_cni_name
 from cni_core.schema.spellings import USUAL
 from cni_core.tuning import refuse_contradictions
 from ipam.host_local import route_of
+from ipam.lan_local import cluster_of
 from ipam.ranges import Range, range_sets
 
 Position = tuple[str | int, ...]
@@ -53,7 +54,7 @@ RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
 REFUSED_BY_GO = "is obeyed; Go's plugin, which has this name too, refuses it"
 OF_GO_ALONE = (IGNORED_BY_GO, REFUSED_BY_GO)
-IPAM_TYPES = ("host-local", "dhcp", "static")
+IPAM_TYPES = ("host-local", "lan-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
 
@@ -231,8 +232,10 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
     wrong += _refused((), refuse_contradictions, Network(config))
     wrong += _refused((), refuse_elsewhere, Network(config))
-    if is_host_local(config):
+    if has_leases(config):
         wrong += _of_host_local(request)
+    if request.ipam.get("type") == "lan-local":
+        wrong += _refused((), cluster_of, request)
     for path, text, serious in wrong:
         yield (*place, *path), text, serious
 
@@ -291,7 +294,7 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
     range_keys = schemas["host-local.json"]["$defs"]["rangeKeys"]["properties"]
     known = {
         "network": {*schemas["network.json"]["properties"], *schemas[f"{kind}.json"]["properties"], *OF_RUNTIMES},
-        "ipam": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
+        "host-local": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
         "range": set(range_keys),
         "route": set(schemas["result.json"]["$defs"]["route"]["properties"]),
     }
@@ -304,9 +307,10 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
         yield ("ipam", "type"), f"{json.dumps(delegate)} is another plugin{near}"
     if delegate is None:
         yield from _misspelt(ipam, {"type"}, ("ipam",))
-    if delegate != "host-local":
+    if delegate not in ("host-local", "lan-local"):
         return
-    yield from _misspelt(ipam, known["ipam"], ("ipam",))
+    of_clusters = schemas["lan-local.json"]["properties"] if delegate == "lan-local" else ()
+    yield from _misspelt(ipam, known["host-local"] | {*of_clusters}, ("ipam",))
     for i, route in enumerate(_list(ipam.get("routes"))):
         yield from _misspelt(route, known["route"], ("ipam", "routes", i))
     for i, part in enumerate(_list(ipam.get("ranges"))):

@@ -20,10 +20,28 @@ from ipam.store import DEFAULT_DATA_DIR, Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
     from cni_core.request import Request
     from cni_core.undo import Steps
+
+    class Lease(Protocol):
+        """Leases an address of each set to the request's attachment. What is new is added to given before it is leased:
+        a signal may come at once.
+        """
+
+        def __call__(
+            self,
+            request: Request,
+            sets: list[RangeSet],
+            places: Places,
+            asked: list[Address | None],
+            refused: Mapping[Address, str],
+            given: list[Address],
+            *,
+            again: bool,
+        ) -> list[Address]: ...
+
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
@@ -33,12 +51,21 @@ _NAMED = 3  # of dead containers, in an error
 NEEDS_LINK = False
 
 
-def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again: bool = True) -> Result:
+def add(
+    request: Request,
+    steps: Steps,
+    refused: Mapping[Address, str],
+    *,
+    again: bool = True,
+    lease: Lease | None = None,
+) -> Result:
     """One address of each range set, and the configuration's routes and resolvConf.
 
     again: an attachment that has addresses is given them again. Else it is refused while they are of this boot, as by
     Go's host-local: a plugin that is called twice must not undo, by its second failure, the first call's lease.
+    lease: what is to lease them, where not all of the sets may be given.
     """
+    lease = lease or _lease_all
     sets = range_sets(request)
     places = Places(sets)
     asked = assign(sets, places, request.ips)
@@ -51,7 +78,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
     given: list[Address] = []
     addresses = steps.take(
         "lease addresses",
-        lambda: _lease_all(request, sets, places, asked, refused, given, again=again),
+        lambda: lease(request, sets, places, asked, refused, given, again=again),
         lambda: _give_back(request, given),
     )
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
@@ -61,7 +88,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
 def delete(request: Request) -> None:
     """Releases every address of the attachment."""
     try:
-        with _store(request, create=False) as store:
+        with store_of(request, create=False) as store:
             store.release_all(_holder(request, store))
     except FileNotFoundError:
         pass  # no directory, no lease
@@ -70,7 +97,7 @@ def delete(request: Request) -> None:
 def check(request: Request) -> None:
     """CniError unless the attachment holds a lease, and one of each address of ours that prevResult gives it."""
     try:
-        with _store(request, create=False) as store:
+        with store_of(request, create=False) as store:
             held = set(store.held_by(_holder(request, store)))
     except FileNotFoundError:
         held = set()
@@ -92,7 +119,7 @@ def gc(request: Request) -> None:
     valid = request.valid_attachments
     containers = {attachment.container_id for attachment in valid}
     try:
-        with _store(request, create=False) as store:
+        with store_of(request, create=False) as store:
             for address, holder in store.leases():
                 if holder not in valid and (holder.ifname or holder.container_id not in containers):
                     store.release(address)
@@ -104,7 +131,7 @@ def gc(request: Request) -> None:
 def status(request: Request) -> None:
     """CniError where a range set has no free address left, or the leases cannot be written."""
     sets = range_sets(request)
-    with _store(request) as store:
+    with store_of(request) as store:
         taken = store.taken()
         for part in sets:
             if all(str(address) in taken for address in part.candidates(None)) and not store.holds_earlier_boots():
@@ -125,28 +152,42 @@ def _lease_all(
     *,
     again: bool,
 ) -> list[Address]:
-    """One address of each set. What is new is added to given before it is leased: a signal may come at once.
-
-    The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
-    """
+    """One address of each set (Lease)."""
     try:
-        with _store(request) as store:
-            held = store.held_by(request.attachment)
-            if held and not again:
-                _refuse_again(request.attachment, store, held, sets, asked)
-            if held:
-                store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-            lease = Leasing(
-                request.attachment, store, _by_set(held, places, asked, refused), refused, given, _owner(request)
-            )
-            addresses = [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
-            if given:
-                store.hold(request.attachment, held + given)
-            return addresses
+        with store_of(request) as store:
+            return lease_in(store, request, sets, places, asked, refused, given, again=again)
     except CniError as error:
         if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
             error.details += _told_of_the_dead(request.name)
         raise
+
+
+def lease_in(
+    store: Store,
+    request: Request,
+    sets: list[RangeSet],
+    places: Places,
+    asked: list[Address | None],
+    refused: Mapping[Address, str],
+    given: list[Address],
+    *,
+    again: bool,
+) -> list[Address]:
+    """One address of each set (Lease), for who has the lock of the leases.
+
+    The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
+    """
+    held = store.held_by(request.attachment)
+    if held and not again:
+        _refuse_again(request.attachment, store, held, sets, asked)
+    if held:
+        store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
+    of_set = _by_set(held, places, asked, refused)
+    lease = Leasing(request.attachment, store, of_set, refused, given, _owner(request))
+    addresses = [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    if given:
+        store.hold(request.attachment, held + given)
+    return addresses
 
 
 def _told_of_the_dead(network: str) -> str:
@@ -233,7 +274,7 @@ class Leasing:
         return self._asked(index, part, asked) if asked else self._next_free(index, part)
 
     def _asked(self, index: int, part: RangeSet, address: Address) -> Address:
-        _refuse_impossible(part, address)
+        refuse_impossible(part, address)
         if address in self._refused:
             raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
         self._given.append(address)
@@ -285,7 +326,7 @@ class Leasing:
 def _give_back(request: Request, given: list[Address]) -> None:
     if given:
         attachment = request.attachment
-        with _store(request) as store:
+        with store_of(request) as store:
             held, back = store.held_by(attachment), set(given)
             for address in given:
                 if store.holder(address) == attachment:  # the index may not know of it yet
@@ -293,7 +334,7 @@ def _give_back(request: Request, given: list[Address]) -> None:
             store.hold(attachment, [address for address in held if address not in back])
 
 
-def _refuse_impossible(part: RangeSet, address: Address) -> None:
+def refuse_impossible(part: RangeSet, address: Address) -> None:
     inside = part.range_of(address)
     why = inside.refusal(address) if inside else f"it is not in {part}"
     if why:
@@ -339,12 +380,16 @@ def route_of(index: int, document: dict[str, object]) -> RouteSpec:
     return route
 
 
-def _store(request: Request, *, create: bool = True) -> Store:
+def data_dir_of(request: Request, *, create: bool = True) -> str:
+    """CniError where the node's administrator does not allow it; without create, FileNotFoundError."""
     data_dir: str = request.ipam.get("dataDir") or ""
     if data_dir and is_there_a_policy():
         _refuse_directory(data_dir, create=create)
-    data_dir = data_dir or DEFAULT_DATA_DIR
-    return Store(data_dir.rstrip("/"), request.name, create=create)
+    return (data_dir or DEFAULT_DATA_DIR).rstrip("/")
+
+
+def store_of(request: Request, *, create: bool = True) -> Store:
+    return Store(data_dir_of(request, create=create), request.name, create=create)
 
 
 def _refuse_directory(data_dir: str, *, create: bool) -> None:

@@ -125,6 +125,15 @@ class Range:
             return f"it is the {'network' if address == self.subnet.first else 'broadcast'} address of {self.subnet}"
         return ""
 
+    def only(self, addresses: Iterable[Address]) -> Range:
+        """The same range, of which no others can be chosen than those of these that could be."""
+        part = object.__new__(Range)
+        for name in self.__slots__:
+            setattr(part, name, getattr(self, name))
+        values = sorted(address.value for address in addresses if address.family == self.family)
+        part.chosen = [(one, one) for one in values if any(first <= one <= last for first, last in self.chosen)]
+        return part
+
     def __str__(self) -> str:
         return f"{self.start}-{self.end}"
 
@@ -147,6 +156,12 @@ class RangeSet:
     def range_of(self, address: Address) -> Range | None:
         """The range that has the address between its bounds."""
         return next((part for part in self.ranges if address in part), None)
+
+    def only(self, addresses: Iterable[Address]) -> RangeSet:
+        """The same set, of which no others can be chosen than those of these that could be."""
+        part = object.__new__(RangeSet)
+        part.ranges = [one.only(addresses) for one in self.ranges]
+        return part
 
     @property
     def size(self) -> int:
@@ -185,7 +200,7 @@ def range_sets(request: Request) -> list[RangeSet]:
     flat = [[ipam]] if ipam.get("subnet") else []
     configured: list[list[dict[str, Any]]] = request.ip_ranges + flat + ipam.get("ranges", [])
     if not configured:
-        raise CniError(INVALID_CONFIG, "host-local needs a subnet or ranges", path=("ipam",))
+        raise CniError(INVALID_CONFIG, f"{ipam.get('type', 'host-local')} needs a subnet or ranges", path=("ipam",))
     sets = [RangeSet(part) for part in configured]
     _refuse_overlaps(sets)
     families = [part.family for part in sets]

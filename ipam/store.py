@@ -69,6 +69,11 @@ class Store:
     def path(self) -> str:
         return self._files.path
 
+    @property
+    def boot(self) -> str:
+        """The running kernel's boot id."""
+        return self._index.boot
+
     def _close(self) -> None:
         self._index.close()
         if self._lock >= 0:
@@ -139,6 +144,13 @@ class Store:
     def taken(self) -> set[str]:
         """The names of all files: every address with a lease is among them."""
         return set(self._files.names())
+
+    def in_use(self) -> Iterator[Address]:
+        """The addresses with a lease, but for those of earlier boots, which can be had again."""
+        for address in self._addresses():
+            holder = self.holder(address)
+            if not holder or not self.is_of_an_earlier_boot(holder, address):
+                yield address
 
     def leases(self) -> Iterator[tuple[Address, Attachment]]:
         """Each address whose lease names a holder."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "result.json")
+ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "lan-local-plugin.json", "result.json")
 TARGET = HERE / "validators.py"
 SPELLINGS = HERE / "spellings.py"
 

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from conformance.lab.topology import BUSYBOX, Host, Topology
+from tests.etcd.members import ETCD
 from tests.kernel.busybox import busybox_root
 from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, Plugin, links
 from tests.kernel.podman import CONFINED, environment
 
+CLUSTERS = Path("/etc/cni/cluster.d")
 NET_D, NETWORKS, BIN = Path("/etc/cni/net.d"), Path("/var/lib/cni/networks"), Path("/opt/cni/bin")
 DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
 PLACES = ("/opt", "/usr/local")  # where `make install` puts what these sessions use
@@ -31,6 +33,14 @@ PROGRAMS = {
     # All but install has been done, or runs this test.
     "make": f'[ "$1" != install ] || exec /usr/bin/make -C {REPOSITORY} "$@"\ngrep "^$1:" {REPOSITORY}/Makefile',
     "cnitool": f'CNI_PATH={BIN} exec {CNITOOL} "$@"',
+    "apt-get": "exit 0",
+    # An etcd as its unit starts it, until it answers; a unit of ours is but looked at.
+    "systemctl": f"""case $* in
+        "restart etcd") set -a && . /etc/default/etcd && cd "$HOME"
+            {ETCD} --listen-peer-urls http://127.0.0.1:2380 >etcd.log 2>&1 &
+            until grep -q "ready to serve" "$HOME/etcd.log"; do sleep 0.1; done ;;
+        "enable --now "*) grep -q ^ExecStart "/etc/systemd/system/$(basename "$3" .timer).service" ;;
+    esac""",
     "ping": f'exec {BUSYBOX} ping "$@"',
     "podman": f'case $1 in run) shift; set -- run {" ".join(CONFINED)} "$@" ;; esac\nexec /usr/bin/podman "$@"',
 }
@@ -138,6 +148,14 @@ def of_migrating(session: Session) -> None:
     (NET_D / "lan.conflist").write_text(json.dumps(document))
 
 
+def of_cluster(session: Session) -> None:
+    shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
+    for directory in (Path("/etc/systemd/system"), CLUSTERS.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(CLUSTERS, ignore_errors=True)
+    session.node.ip("route add default via 192.168.50.1")
+
+
 def of_troubleshooting(session: Session) -> None:
     session.with_plugins()
     session.with_lan()
@@ -147,6 +165,7 @@ def of_troubleshooting(session: Session) -> None:
 
 BEFORE: dict[str, Callable[[Session], None]] = {
     "README.md": nothing,
+    "cluster.md": of_cluster,
     "kubernetes.md": of_kubernetes,
     "podman.md": of_podman,
     "migrating.md": of_migrating,

@@ -48,7 +48,7 @@ def test_install_and_uninstall(target: Path) -> None:
     said = install(OURS, target, "--aliases")
     assert f"{target}/ipvlan is another plugin's and stays" in said
     assert f"{target}/host-local is another plugin's and stays" in said
-    assert names(target) == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "macvlan"]
+    assert names(target) == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "lan-local", "macvlan"]
     assert (target / "ipvlan").read_text() == "somebody else's"
     for name in ("macvlan", "cni-ipvlan-py"):
         done = subprocess.run([target / name], input=b"{}", env={"CNI_COMMAND": "VERSION"}, capture_output=True)
@@ -63,7 +63,8 @@ def test_install_and_uninstall(target: Path) -> None:
 def test_a_build_that_is_installed_can_be_installed_elsewhere(target: Path, tmp_path: Path) -> None:
     install(OURS, target)
     install(target, tmp_path / "other", "--aliases")
-    assert names(tmp_path / "other") == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "macvlan"]
+    aliases = ["host-local", "ipvlan", "lan-local", "macvlan"]
+    assert names(tmp_path / "other") == ["cni-ipvlan-py", "cni-macvlan-py", *aliases]
 
 
 def test_people_find_the_commands_below_prefix(target: Path) -> None:

@@ -25,6 +25,7 @@ def options(**given: Any) -> Namespace:
         "internal": False,
         "ipam_driver": "default",
         "host_access": False,
+        "cluster": "",
     }
     return Namespace(**others | plain | lists | given)
 
@@ -34,6 +35,14 @@ def plugin(kind: str, **given: Any) -> dict[str, Any]:
     [found] = document["plugins"]
     assert violations(kind, {"name": document["name"]} | found) == []
     return dict(found)
+
+
+def test_a_cluster_makes_it_lan_local() -> None:
+    given = {"subnet": ["192.168.50.0/24"], "opt": ["parent=eth0"]}
+    ipam = plugin("macvlan", **given)["ipam"] | {"type": "lan-local", "cluster": "office"}
+    assert plugin("macvlan", cluster="office", **given)["ipam"] == ipam
+    with pytest.raises(CommandError, match="--cluster is lan-local's"):
+        plugin("macvlan", cluster="office", ipam_driver="dhcp", opt=["parent=eth0"])
 
 
 def test_macvlan_bridge() -> None:

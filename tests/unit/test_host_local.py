@@ -27,8 +27,10 @@ from cni_core.files import Directory
 from cni_core.names import Attachment
 from cni_core.request import Request
 from cni_core.result import Result
+from cni_core.schema.validators import host_local_plugin
 from cni_core.undo import Steps
-from ipam import host_local, index, plugin
+from ipam import host_local, index
+from ipam.plugin import Addresses
 from ipam.store import Store
 from tests.unit.calls import attachment, config, host_local as ipam_of, request
 from tests.unit.orders import stable_order
@@ -135,7 +137,7 @@ def test_a_lease_is_written_byte_for_byte_as_go_writes_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
 def test_every_file_has_mode_0600_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     document = Leases(tmp_path / "a" / "b").config
-    program = "from cni_core.entry import main; from ipam import plugin; main({'host-local': lambda: plugin}, None)"
+    program = "import sys; sys.argv[0] = 'host-local'; import cni_macvlan_py.__main__"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=REPOSITORY,
@@ -430,7 +432,9 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
     monkeypatch.setattr(Store, "reserve", interrupted)
     try:
         with pytest.raises(Interrupted):
-            plugin.add(leases.request("ADD", "c1", runtimeConfig={"ips": asked}))
+            Addresses(host_local, "host-local", host_local_plugin).add(
+                leases.request("ADD", "c1", runtimeConfig={"ips": asked})
+            )
     finally:
         signal.signal(signal.SIGTERM, before)
     assert leases.held() == {}
