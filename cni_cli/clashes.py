@@ -7,7 +7,7 @@ from typing import Any
 
 from cni_cli.conflists import Network
 from cni_cli.errors import CommandError
-from cni_cli.kinds import is_host_local, link_kind, request_of
+from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_core import parent as parents
 from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, ROUTE_CONFLICT, CniError
@@ -76,7 +76,7 @@ def _by_name(master: str, ids: tuple[int, ...]) -> Lower:
 
 def ranges_of(config: dict[str, Any]) -> list[Range]:
     """Of host-local, all that the network's addresses are from; none where they contradict each other."""
-    if not is_host_local(config):
+    if not has_leases(config):
         return []
     try:
         return [part for one in range_sets(request_of(config)) for part in one.ranges]

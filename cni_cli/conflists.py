@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli.errors import CommandError
-from cni_cli.kinds import link_kind
+from cni_cli.kinds import has_leases, link_kind
 from cni_core import network as core
 from cni_core.gojson import as_go_reads
 from ipam.store import DEFAULT_DATA_DIR
@@ -66,11 +66,11 @@ class Network:
     def data_dir(self) -> str:
         """Where its leases lie; empty if another IPAM plugin has them."""
         ipam = self.config.get("ipam") or {}
-        return os.path.normpath(ipam.get("dataDir") or DEFAULT_DATA_DIR) if ipam.get("type") == "host-local" else ""
+        return os.path.normpath(ipam.get("dataDir") or DEFAULT_DATA_DIR) if has_leases(self.config) else ""
 
     @property
     def ranges(self) -> list[dict[str, Any]]:
-        """Every range of host-local's, of all sets, and the older form's."""
+        """Every range, of all sets, and the older form's."""
         ipam = self.config.get("ipam") or {}
         found = [one for part in ipam.get("ranges") or [] for one in part]
         return [*found, ipam] if ipam.get("subnet") else found

@@ -18,12 +18,16 @@ from cni_core.schema.formats import is_cni_name
 Subnet = IPv4Network | IPv6Network
 
 MTU = "com.docker.network.driver.mtu"
-BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode", "conflict": "conflict"}
+HOST_ACCESS = "host_access"  # no option of docker's drivers
+CONFLICT = "conflict"  # likewise
+BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode"}
+BOTH |= {HOST_ACCESS: HOST_ACCESS, CONFLICT: CONFLICT}
 OPTIONS = {
     "macvlan": {**BOTH, "macvlan_mode": "mode"},
     "ipvlan": {**BOTH, "ipvlan_mode": "mode", "ipvlan_flag": "flag", "flag": "flag"},
 }
 ROUTED = ("l3", "l3s")
+PASSTHRU = "passthru"
 VERSION = "1.0.0"
 # Options of docker's, by their names in the Namespace, that change nothing on one node; and those of a swarm.
 IDLE = {"attachable": "--attachable", "label": "--label", "ipam_opt": "--ipam-opt"}
@@ -32,7 +36,10 @@ SWARM = {"config_only": "--config-only", "config_from": "--config-from", "ingres
 
 def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     """The conflist, and remarks for the person. options: name, subnet, gateway, ip_range, aux_address, opt (lists of
-    text), ipv4, ipv6, internal (bool), ipam_driver, driver, scope, and those of IDLE and SWARM. CommandError."""
+    text), ipv4, ipv6, internal, host_access (bool), ipam_driver, driver, scope, those of IDLE and SWARM.
+
+    CommandError.
+    """
     _refuse_elsewhere(kind, options)
     if not is_cni_name(options.name):
         raise CommandError(
@@ -49,9 +56,19 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
         plugin["internal"] = True
         remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
     plugin |= {key: driver[key] for key in ("mode", "flag", "mtu", "conflict") if key in driver}
+    if kind == "macvlan" and driver.get("mode") != PASSTHRU:
+        plugin["mac"] = "stable"
+    if driver.get(HOST_ACCESS, options.host_access):
+        plugin["hostAccess"] = driver.get(HOST_ACCESS, True)
     routed = driver.get("mode") in ROUTED
+    if options.cluster and options.ipam_driver != "default":
+        raise CommandError(
+            f"--cluster is lan-local's, not --ipam-driver {options.ipam_driver}'s", "Leave one of them out."
+        )
     if options.ipam_driver in ("default", "host-local"):
         plugin["ipam"] = _ipam(options, plugin, routed, remarks)
+        if not routed:
+            plugin |= _of_ipv6(options, plugin, remarks)
     else:
         _refuse_addresses(options)
         if options.ipam_driver != "null":
@@ -60,6 +77,21 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
             remarks.append(f"{IPVLAN_DHCP[0].upper()}{IPVLAN_DHCP[1:]}.")
     plugin["capabilities"] = {"ips": True} | ({"mac": True} if kind == "macvlan" else {})
     return {"cniVersion": VERSION, "name": options.name, "plugins": [plugin]}, remarks
+
+
+def _of_ipv6(options: Namespace, plugin: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
+    """What users expect where routers advertise: a network of IPv4 alone has no IPv6, as docker's, and the router that
+    they name stands, or that there is none. Else the routers count, as in the kernel and with Go's plugins."""
+    ranges = [one for part in plugin["ipam"]["ranges"] for one in part if ":" in one["subnet"]]
+    gateways = [one["gateway"] for one in ranges if "gateway" in one]
+    if not ranges:
+        remarks.append("Its containers have no IPv6 (ipv6: false), as docker's: there is no IPv6 subnet.")
+        return {"ipv6": False}
+    if not (gateways or options.internal or plugin.get("internal")):
+        return {}
+    why = f"the router is {gateways[0]}" if gateways else "the network leads nowhere"
+    remarks.append(f"Its containers take nothing of routers' advertisements (ra: off): {why}.")
+    return {"ra": "off"}
 
 
 # Go's daemon never sets the broadcast flag (RFC 2131, 4.1), so the answer goes to an address that no container has yet.
@@ -104,8 +136,13 @@ def _driver_options(kind: str, texts: list[str]) -> dict[str, Any]:
         key = known[name]
         if key in found:
             raise CommandError(f"-o {text}: {key} is given twice", "Leave one of them out.")
-        found[key] = _mtu(value) if key == "mtu" else value
+        found[key] = _mtu(value) if key == "mtu" else _host_access(value) if key == HOST_ACCESS else value
     return found
+
+
+def _host_access(text: str) -> bool | list[str]:
+    """true, false, or the host's addresses, which the schema looks at."""
+    return text == "true" if text in ("true", "false") else text.split(",")
 
 
 def _mtu(text: str) -> int:
@@ -147,7 +184,9 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
             )
         _once(ranges[subnet].setdefault("auxAddresses", {}), name, excluded, f"--aux-address {text}")
     sets = [[ranges[subnet] for subnet in subnets if subnet.version == version] for version in (4, 6)]
-    ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part]}
+    ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part], "order": "stable"}
+    if options.cluster:
+        ipam = ipam | {"type": "lan-local", "cluster": options.cluster}
     if not (options.internal or plugin.get("internal")):
         ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
     return ipam

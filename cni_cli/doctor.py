@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
 from cni_cli.docker import IPVLAN_DHCP
+from cni_cli.host_access import findings as of_host_access
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
 from cni_core.records import ROOT
@@ -29,6 +31,7 @@ from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
+from cni_core.stable import machine_id
 from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -99,11 +102,13 @@ def run(options: argparse.Namespace) -> int:
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
+            ("machine", _machine(networks)),
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
             ("leases", _leases(networks)),
             ("links", _own_links(networks)),
+            ("host access", _host_access(networks)),
         )
         for check in _to_the_end(about, found)
     ]
@@ -111,7 +116,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
-            print(f"{check.level:8} {check.what}{f'{chr(10)}         → {check.mend}' if check.mend else ''}")
+            print(f"{check.level:8} {printable(check.what)}")
+            if check.mend:
+                print(f"{'':8} → {printable(check.mend)}")
     return int(any(check.level == FAILURE for check in checks))
 
 
@@ -221,7 +228,7 @@ def _plugins(directory: str) -> Iterator[Check]:
             yield Check(
                 WARNING,
                 f"{directory}/{name} is another plugin",
-                f'"type": "cni-{name}-py" is ours; or install --aliases',
+                f'"type": "cni-{name}-py" is ours; or install --replace',
             )
     if not os.access(f"{directory}/loopback", os.X_OK):
         yield Check(
@@ -259,6 +266,16 @@ def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
             yield Check(OK, f"network {network.name}: the DHCP daemon runs")
         if network.kind == "ipvlan":
             yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
+
+
+def _machine(networks: list[Network]) -> Iterator[Check]:
+    """Whether it is told from others, which stable hardware addresses need."""
+    names = [network.name for network in networks if network.kind == "macvlan" and network.values.mac_is_stable]
+    if names:
+        try:
+            machine_id()
+        except CniError as error:
+            yield Check(FAILURE, f"network {', '.join(names)}: {error.msg}", error.details)
 
 
 def _directories(networks: list[Network]) -> Iterator[Check]:
@@ -324,6 +341,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
             try:
                 plan = parents.plan(values, host)
                 parents.refuse_unusable(plan, host)
+                parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
                     yield Check(OK, f"{plan.absent}; it is made with the first container")
@@ -409,7 +427,7 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
     for network in networks:
         if not network.data_dir:
             continue
-        there = attached(network.name)
+        there, dead = attached(network.name), gone(network.name)
         mine = [lease for lease in held if lease.network == network.name]
         for lease in mine:
             if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
@@ -418,8 +436,14 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
                     f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
+        for attachment in dead:
+            yield Check(
+                WARNING,
+                f"network {network.name}: {attachment} died without a DEL: {GONE}",
+                f"Take back what it had: {how_to_free(network.name)}",
+            )
         for attachment in there:
-            if not any(is_of(lease, attachment) for lease in mine):
+            if attachment not in dead and not any(is_of(lease, attachment) for lease in mine):
                 yield Check(
                     WARNING,
                     f"network {network.name}: {attachment} is attached without a lease",
@@ -436,6 +460,14 @@ def _own_links(networks: list[Network]) -> Iterator[Check]:
         for link in host.rtnl.links():
             if parents.is_ours(link) and link.index not in wanted and not carries_anything(link, host):
                 yield Check(WARNING, f"{link.name}: nobody is on this link, which we made", f"ip link del {link.name}")
+
+
+def _host_access(networks: list[Network]) -> Iterator[Check]:
+    with Rtnl() as host:
+        for network in networks:
+            for attachment in attached(network.name) if network.values.host_access else ():
+                for what, mend in of_host_access(attachment, host):
+                    yield Check(WARNING, f"network {network.name}: {what}", mend)
 
 
 def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_core.errors import COMMAND_REFUSED, CniError
+from cni_core.names import printable
 
 
 class CommandError(CniError):
@@ -14,4 +15,5 @@ class CommandError(CniError):
 
 def told(error: CniError) -> str:
     """For a person."""
-    return f"{error.msg} (error {error.code})" + (f"\n  {error.details}" if error.details else "")
+    details = f"\n  {printable(error.details)}" if error.details else ""
+    return f"{printable(error.msg)} (error {error.code}){details}"

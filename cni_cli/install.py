@@ -7,6 +7,9 @@ A build is copied whole into a directory of its own, BUILD-DIGEST, and the names
 
 So an upgrade is the renaming of a link: a call is answered by the old build or the new one, never by parts of both. The
 build before stays for the calls that still run in it, and goes with the next upgrade.
+
+To install never leaves an attachment without its plugin: names stay, and what Go's plugins attached ours take back. To
+uninstall may, and is refused then.
 """
 
 from __future__ import annotations
@@ -17,15 +20,24 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cni_cli import aside, prefix
+from cni_cli.attached import recorded
+from cni_cli.conflists import add_directory, networks_in
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
+from cni_cli.leases import is_of, leases_in
+from cni_core.errors import IN_USE
+from cni_core.names import printable
+from ipam.store import DEFAULT_DATA_DIR
 
 PROGRAMS = ("cni-macvlan-py", "cni-ipvlan-py")
 INTERNAL = "_internal"
-ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py", "host-local": "cni-macvlan-py"}
+ALIASES = {"macvlan": "cni-macvlan-py", "ipvlan": "cni-ipvlan-py"}
+ALIASES |= {"host-local": "cni-macvlan-py", "lan-local": "cni-macvlan-py"}
 BUILD = "cni-py-"
 
 
@@ -34,19 +46,31 @@ def add_to(commands: Any, kind: str) -> None:
         ("install", install, "put the plugins where runtimes look for them"),
         ("uninstall", uninstall, "remove them from there"),
     ):
-        parser = commands.add_parser(name, help=about)
+        parser = commands.add_parser(name, help=about, description=run.__doc__)
         add_bin_directory(parser)
+        parser.add_argument(
+            "--prefix",
+            default="/usr/local",
+            metavar="DIRECTORY",
+            help="where people find the commands, in bin, and their manuals (default: %(default)s; '' for none)",
+        )
+        parser.add_argument(
+            "--destdir", default="", metavar="DIRECTORY", help="stands before all these, for those who make packages"
+        )
         if name == "install":
-            parser.add_argument(
-                "--aliases",
-                action="store_true",
-                help=f"also as {', '.join(ALIASES)}, the Go plugins' names, where no other plugin has them",
-            )
+            names = parser.add_mutually_exclusive_group()
+            also = f"also as {', '.join(ALIASES)}"
+            names.add_argument("--aliases", action="store_true", help=f"{also}, where no other plugin has them")
+            names.add_argument("--replace", action="store_true", help=f"{also}; other plugins that have them go aside")
+        else:
+            add_directory(parser)
+            parser.add_argument("--force", action="store_true", help="although containers are attached by them")
         parser.set_defaults(run=run)
 
 
 def install(options: argparse.Namespace) -> int:
-    source, target = _own_build(), Path(options.bin_dir)
+    """Copies the build that this program is of, and turns the names to it in one step each."""
+    source, target = _own_build(), _below(options, options.bin_dir)
     if target.resolve() == source:
         raise CommandError(f"{target} is where this program is already")
     target.mkdir(parents=True, exist_ok=True)
@@ -54,30 +78,80 @@ def install(options: argparse.Namespace) -> int:
     build = _copied(source, target)
     for name in PROGRAMS:
         _point(target / name, f"{build}/{name}")
-    for alias, name in ALIASES.items() if options.aliases else ():
+    for alias, name in ALIASES.items() if options.aliases or options.replace else ():
         if _is_anothers(target / alias):
-            print(f"{target / alias} is another plugin's and stays.", file=sys.stderr)
-        else:
-            _point(target / alias, name)
+            if not options.replace:
+                print(f"{printable(str(target / alias))} is another plugin's and stays.", file=sys.stderr)
+                continue
+            aside.put(target, alias)
+        _point(target / alias, name)
     for old in _builds(target):
         if old.name not in (build, before):
             shutil.rmtree(old)
-    print(f"installed in {target}")
+    if options.prefix:
+        prefix.place(target / build, _below(options, options.prefix), _commands(options))
+    print(f"installed in {printable(str(target))}")
     return 0
 
 
 def uninstall(options: argparse.Namespace) -> int:
-    """Removes what install put there, and nothing else."""
-    target = Path(options.bin_dir)
-    if not _current(target):
+    """Removes what install put there, gives other plugins their names back, and changes nothing else. Refused while a
+    container is attached by what would go."""
+    target = _below(options, options.bin_dir)
+    current = _current(target)
+    if not current:
         raise CommandError(f"{target} has no plugins of ours")
-    for name in (*ALIASES, *PROGRAMS):
-        if (target / name).is_symlink() and not _is_anothers(target / name):
+    ours = [name for name in (*ALIASES, *PROGRAMS) if (target / name).is_symlink() and not _is_anothers(target / name)]
+    back = [name for name in aside.names(target) if name in ours]
+    if not options.destdir and not options.force:
+        for left in _left_without({*ours} - {*back}, options.dir):
+            raise left
+    if options.prefix:
+        prefix.remove(target / current, _below(options, options.prefix), _commands(options))
+    for name in ours:
+        if name in back:
+            aside.give_back(target, name)
+        else:
             (target / name).unlink()
+    for name in aside.names(target):
+        print(f"{target / name} is another plugin's; the one before stays in {aside.DIRECTORY}.", file=sys.stderr)
     for build in _builds(target):
         shutil.rmtree(build)
-    print(f"removed from {target}")
+    print(f"removed from {printable(str(target))}")
     return 0
+
+
+def _below(options: argparse.Namespace, directory: str) -> Path:
+    """Where a directory of the node is now."""
+    return Path(f"{options.destdir}/{directory}") if options.destdir else Path(directory).absolute()
+
+
+def _commands(options: argparse.Namespace) -> dict[str, str]:
+    """The path of each program, on the node; with --destdir the directories are absolute."""
+    directory = os.path.abspath(options.bin_dir)
+    return {name: f"{directory}/{name}" for name in PROGRAMS}
+
+
+def _left_without(names: set[str], directory: str) -> Iterator[CommandError]:
+    """The attachments that need a plugin of these names, which would be none's. directory: of networks.
+
+    Of a network whose configuration is not there (Multus has it elsewhere) nobody knows by which name it is called.
+    """
+    mend = "Remove the container first; or, if its DEL need not work, --force."
+    types = {network.name: network.config["type"] for network in networks_in(directory)}
+    there = recorded()
+    for attachment, record in there:
+        kind = types.get(record.network, "")
+        if kind in names:
+            yield CommandError(f"{attachment} of network {record.network} would be left without {kind}", mend, IN_USE)
+        elif not kind:
+            known = f"which has no configuration in {directory}, may be left without its plugin"
+            yield CommandError(f"{attachment} of network {record.network}, {known}", mend, IN_USE)
+    # Other plugins, such as bridge, call it, and nobody records for whom.
+    for lease in leases_in(DEFAULT_DATA_DIR) if "host-local" in names else ():
+        if lease.boot == "this" and not any(is_of(lease, attachment) for attachment, _ in there):
+            holder = f"{lease.container}, which has {lease.address} of network {lease.network},"
+            yield CommandError(f"{holder} may be left without host-local", mend, IN_USE)
 
 
 def _own_build() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cni_core.config import LATEST
@@ -9,6 +10,7 @@ from cni_core.request import Request
 
 if TYPE_CHECKING:
     from cni_core.contracts import LinkKind
+    from cni_core.names import Attachment
 
 
 def link_kind(config: dict[str, Any]) -> LinkKind:
@@ -22,10 +24,12 @@ def link_kind(config: dict[str, Any]) -> LinkKind:
     return macvlan
 
 
-def is_host_local(config: dict[str, Any]) -> bool:
-    return bool((config.get("ipam") or {}).get("type") == "host-local")
+def has_leases(config: dict[str, Any]) -> bool:
+    """Whether its addresses are of ranges that it names, and leased here."""
+    return (config.get("ipam") or {}).get("type") in ("host-local", "lan-local")
 
 
-def request_of(config: dict[str, Any]) -> Request:
-    """A GC for which no attachment is valid: what there is of the network, for whoever asks for all of it."""
-    return Request("GC", {}, config | {"cniVersion": LATEST, "cni.dev/valid-attachments": []})
+def request_of(config: dict[str, Any], valid: Iterable[Attachment] = ()) -> Request:
+    """A GC for which these attachments are valid. Of none: what there is of the network, for who asks for all of it."""
+    attachments = [{"containerID": one.container_id, "ifname": one.ifname} for one in valid]
+    return Request("GC", {}, config | {"cniVersion": LATEST, "cni.dev/valid-attachments": attachments})

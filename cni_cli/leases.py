@@ -11,14 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cni_cli.attached import attached
-from cni_cli.conflists import Network, add_directory, networks_in
+from cni_cli.attached import GONE, attached, gone
+from cni_cli.conflists import Network, add_directory, find, networks_in
 from cni_cli.errors import CommandError
+from cni_cli.kinds import has_leases, link_kind
 from cni_cli.table import table
 from cni_core.address import Address
+from cni_core.attach import Attachments
+from cni_core.config import LATEST
 from cni_core.errors import IN_USE
 from cni_core.names import Attachment
+from cni_core.request import Request
 from cni_core.schema.formats import is_cni_name
+from ipam import choose
 from ipam.index import UNKNOWN_BOOT, boot_id
 from ipam.store import DEFAULT_DATA_DIR, Store
 
@@ -27,7 +32,7 @@ RELEASE = "leases release"
 
 @dataclass(frozen=True)
 class Lease:
-    """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's plugins gave it."""
+    """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's or another host's plugins did."""
 
     network: str
     address: str
@@ -50,12 +55,16 @@ def add_to(commands: Any, kind: str) -> None:
     _add_directories(parser)
     parser = commands.add_parser(
         RELEASE,
-        help="give an address back that nobody uses any more",
-        description="Refused while the container is attached, or may be: where another plugin knows.",
+        help="give addresses back that nobody uses any more",
+        description="An address is refused while the container is attached, or may be: where another plugin knows. "
+        "With --dead, takes back all that containers have whose network namespace is gone, as DEL would: leases, "
+        "records, and the VLANs and host routes that nobody else needs.",
     )
-    parser.add_argument("network", metavar="NETWORK")
-    parser.add_argument("address", metavar="ADDRESS")
-    parser.add_argument("--force", action="store_true", help="although the container may use it")
+    parser.add_argument("network", metavar="NETWORK", nargs="?", help="may be left out with --dead: all of the node")
+    parser.add_argument("address", metavar="ADDRESS", nargs="?", help="not with --dead")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--force", action="store_true", help="although the container may use it")
+    how.add_argument("--dead", action="store_true", help="what containers have that died without a DEL")
     parser.set_defaults(run=release)
     _add_directories(parser)
 
@@ -82,7 +91,11 @@ def run(options: argparse.Namespace) -> int:
 
 def release(options: argparse.Namespace) -> int:
     """CommandError where nobody has the address, or somebody who is attached, or may be."""
+    if options.dead:
+        return _release_dead(options)
     network, text = options.network, options.address
+    if network is None or text is None:
+        raise CommandError("which address is to be given back?", "leases release NETWORK ADDRESS, or --dead")
     try:
         address = Address.parse(text)
     except ValueError:
@@ -100,6 +113,24 @@ def release(options: argparse.Namespace) -> int:
                 print(f"released {address}, which {lease.container} {lease.interface}".rstrip() + " had")
                 return 0
     raise CommandError(f"nobody has {address} of network {network}", "`leases` lists all.")
+
+
+def _release_dead(options: argparse.Namespace) -> int:
+    """As a late DEL of each. CommandError."""
+    if options.address:
+        raise CommandError("--dead is of all addresses of a container", "leases release --dead [NETWORK]")
+    networks = [find(options.dir, options.network)] if options.network else networks_in(options.dir)
+    for network in networks:
+        # Another IPAM plugin's addresses are its own to take back, with the runtime's CNI_PATH: by GC, or not at all.
+        config = network.config if has_leases(network.config) else network.config | {"ipam": {}}
+        had = leases_of(network.data_dir, network.name) if network.data_dir else []
+        for attachment in gone(network.name):
+            caller = {"CNI_CONTAINERID": attachment.container_id, "CNI_IFNAME": attachment.ifname}
+            request = Request("DEL", caller, config | {"cniVersion": LATEST})
+            Attachments(link_kind(config), choose).delete(request)
+            addresses = ", ".join(lease.address for lease in had if is_of(lease, attachment)) or "no address"
+            print(f"network {network.name}: {attachment}, {GONE}: released {addresses}")
+    return 0
 
 
 def _refuse_used(lease: Lease, *, ours: bool) -> None:
@@ -161,6 +192,8 @@ def leases_of(data_dir: str, network: str) -> list[Lease]:
             boot = store.boot_of(holder, address)
             since = datetime.fromtimestamp(Path(data_dir, network, str(address)).stat().st_mtime)
             told = {now: "this", UNKNOWN_BOOT: "unknown"}.get(boot, "earlier")
+            if store.is_of_another_host(holder, address):
+                told = "unknown"  # as good as another plugin's: the other host knows
             found.append(Lease(network, str(address), *holder, since.isoformat(" ", "seconds"), told))
     return found
 

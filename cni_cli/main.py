@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cni_cli import doctor, install, leases, network, validate, versions
+from cni_cli import cluster, doctor, install, leases, network, validate, versions
 from cni_cli.errors import told
 from cni_core.errors import INTERNAL, IO_FAILURE, CniError
 
@@ -16,8 +16,8 @@ FAILED = 1
 MISUSED = 2  # as argparse
 
 
-def main(program: str, kind: str, argv: Sequence[str]) -> int:
-    """Runs one command of the executable `program`, whose networks are of `kind`; the exit status."""
+def parser_of(program: str, kind: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Of the executable `program`, whose networks are of `kind`; and of each of its commands."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=f"The CNI plugin {kind}. Runtimes call it with CNI_COMMAND in the environment; people may call:",
@@ -26,11 +26,17 @@ def main(program: str, kind: str, argv: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=versions.text(program).rstrip())
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (network, validate, doctor, leases, install):
+    for module in (network, validate, doctor, leases, cluster, install):
         module.add_to(commands, kind)
+    return parser, commands.choices
+
+
+def main(program: str, kind: str, argv: Sequence[str]) -> int:
+    """Runs one command; the exit status."""
+    parser, commands = parser_of(program, kind)
     # A command of two words, beside one that is the first of them.
     joined = " ".join(argv[:2])
-    options = parser.parse_args([joined, *argv[2:]] if joined in commands.choices else argv)
+    options = parser.parse_args([joined, *argv[2:]] if joined in commands else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names and configurations need not be text
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli import docker
-from cni_cli.attached import attached
+from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
@@ -27,19 +27,21 @@ from cni_cli.conflists import (
 )
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
-from cni_cli.kinds import is_host_local, link_kind, request_of
+from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
-from cni_cli.validate import IGNORED_BY_GO, findings
+from cni_cli.validate import OF_GO_ALONE, findings
 from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.names import Attachment, printable
 from cni_core.netns import Place
 from cni_core.records import Records
 from cni_core.rtnl.messages import Link
 from cni_core.rtnl.socket import Rtnl
 from cni_core.shared import has_host_routes, refuse_other_use
+from cni_core.stable import machine_id
 from ipam import choose
 from ipam.ranges import Range, range_sets
 
@@ -56,7 +58,7 @@ def add_to(commands: Any, kind: str) -> None:
     for name, alias, run, about in (
         ("ls", "list", ls, "list the macvlan and ipvlan networks"),
         ("inspect", None, inspect, "tell all about a network"),
-        ("rm", "remove", rm, "remove networks, all or none"),
+        ("rm", "remove", rm, "remove networks, all or none; what running containers have stays theirs"),
     ):
         parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
         if name != "ls":
@@ -90,7 +92,11 @@ def _add_create(actions: Any, kind: str) -> None:
     _add_boolean(parser, "--ipv4", "with IPv4 (default)", default=True)
     _add_boolean(parser, "--ipv6", "insist on an IPv6 subnet")
     _add_boolean(parser, "--internal", "no default route")
+    _add_boolean(parser, "--host-access", "this host and the containers reach each other")
     parser.add_argument("--ipam-driver", default="default", metavar="NAME", help="default, null, or an IPAM plugin's")
+    parser.add_argument(
+        "--cluster", default="", metavar="NAME", help="whose hosts share the LAN: addresses of lan-local"
+    )
     once = parser.add_mutually_exclusive_group()
     once.add_argument(
         "--provision", action="store_true", help="make the VLAN at once; network rm, or the last container, removes it"
@@ -123,11 +129,12 @@ def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False)
 def create(options: argparse.Namespace) -> int:
     document, remarks = docker.conflist(options.kind, options)
     document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
+    remarks += _without_machine_id(document["plugins"][0])
     found = findings(text_of(document).encode())
     wrong = [str(finding).removeprefix("plugins[0].") for finding in found if finding.serious]
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
-    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text != IGNORED_BY_GO]
+    remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text not in OF_GO_ALONE]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
@@ -152,8 +159,20 @@ def create(options: argparse.Namespace) -> int:
                 raise
             remarks = [remark for remark in remarks if not remark.endswith(MADE_LATER)]
     _remark(remarks)
-    print(file)
+    print(printable(str(file)))
     return 0
+
+
+def _without_machine_id(plugin: dict[str, Any]) -> list[str]:
+    """Takes out what needs one where this node has none; a remark."""
+    if plugin.get("mac") != "stable":
+        return []
+    try:
+        machine_id()
+    except CniError as error:
+        del plugin["mac"]
+        return [f"Its containers' hardware addresses are others each time: {error.problem}."]
+    return []
 
 
 def _type(kind: str, bin_directory: str) -> str:
@@ -168,7 +187,7 @@ MADE_LATER = "it is made with the first container."
 
 def _remark(remarks: list[str]) -> None:
     for remark in remarks:
-        print(remark, file=sys.stderr)
+        print(printable(remark), file=sys.stderr)
 
 
 def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> list[str]:
@@ -183,6 +202,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
             raise clash
         plan = parents.plan(values, host)
         parents.refuse_unusable(plan, host)
+        parents.refuse_forbidden(plan, values, kind, host)
         parent = plan.parent
         if not parent:
             below = lower(network, host)
@@ -229,6 +249,11 @@ def ls(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_summary(network) for network in networks], indent=2))
     else:
+        summaries = [_summary(network) for network in networks]
+        for summary in summaries:
+            dead = [f"{one['container']}/{one['interface']}" for one in summary["attachments"] if one["gone"]]
+            for name in dead:
+                _remark([f"network {summary['name']}: {name}, {GONE}: {how_to_free(summary['name'])}"])
         rows = [
             (
                 summary["name"],
@@ -238,7 +263,7 @@ def ls(options: argparse.Namespace) -> int:
                 str(len(summary["attachments"])),
                 summary["file"],
             )
-            for summary in map(_summary, networks)
+            for summary in summaries
         ]
         print(table(("NETWORK", "KIND", "PARENT", "SUBNETS", "ATTACHED", "FILE"), rows))
     return 0
@@ -259,7 +284,10 @@ def inspect(options: argparse.Namespace) -> int:
         *_settings(network.config),
     ]
     print(table((), rows))
-    users = [(x["container"], x["interface"], ", ".join(x["addresses"]) or "-") for x in document["attachments"]]
+    users = [
+        (x["container"], x["interface"], (", ".join(x["addresses"]) or "-") + f" ({GONE})" * x["gone"])
+        for x in document["attachments"]
+    ]
     print()
     print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), users))
     return 0
@@ -297,6 +325,7 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _summary(network: Network) -> dict[str, Any]:
     leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    dead = gone(network.name)
     return {
         "name": network.name,
         "file": str(network.file),
@@ -308,6 +337,7 @@ def _summary(network: Network) -> dict[str, Any]:
                 "container": attachment.container_id,
                 "interface": attachment.ifname,
                 "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
+                "gone": attachment in dead,
             }
             for attachment in attached(network.name)
         ],
@@ -337,15 +367,28 @@ def rm(options: argparse.Namespace) -> int:
     """All of them, or none where one is refused."""
     networks = [find(options.dir, name) for name in dict.fromkeys(options.name)]
     for network in networks:
-        users = attached(network.name)
-        if users and not options.force:
-            holders = ", ".join(user.container_id for user in users)
+        users, others = attached(network.name), _of_other_plugins(network)
+        if (users or others) and not options.force:
+            dead = gone(network.name)
+            holders = [user.container_id + f" ({GONE})" * (user in dead) for user in users]
+            holders += [f"{other.container_id} (which another plugin attached)" for other in others]
+            mend = f"Free what the dead have: {how_to_free(network.name)}. " * bool(dead)
             raise CommandError(
-                f"network {network.name} is in use by {holders}", "Remove the containers first; or --force.", IN_USE
+                f"network {network.name} is in use by {', '.join(dict.fromkeys(holders))}",
+                f"{mend}Remove the containers first; or --force.",
+                IN_USE,
             )
     for network in networks:
-        with_ipam = network.config if is_host_local(network.config) else network.config | {"ipam": {}}
-        Attachments(link_kind(network.config), choose).gc(request_of(with_ipam))
+        with_ipam = network.config if has_leases(network.config) else network.config | {"ipam": {}}
+        running = {*attached(network.name)} - {*gone(network.name)}
+        request = request_of(with_ipam, valid=[*running, *_of_other_plugins(network)])
+        Attachments(link_kind(network.config), choose).gc(request)
         network.file.unlink()
-        print(network.name)
+        print(printable(network.name))
     return 0
+
+
+def _of_other_plugins(network: Network) -> list[Attachment]:
+    """Who has leases of this boot, for all that anybody knows, that no plugin of ours gave."""
+    leases = leases_of(network.data_dir, network.name) if network.data_dir else []
+    return [Attachment(one.container, one.interface) for one in leases if one.boot == "unknown"]

@@ -10,22 +10,27 @@ from _socket import AF_INET6
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cni_cli.conflists import KINDS
-from cni_cli.kinds import is_host_local, link_kind
+from cni_cli.kinds import has_leases, link_kind
 from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
 from cni_core.errors import CniError, located
 from cni_core.gojson import as_go_reads
+from cni_core.hostaccess import refuse_elsewhere
+from cni_core.names import printable
 from cni_core.network import Network
 from cni_core.request import Request
 from cni_core.schema.explain import documents, meant, problems
 from cni_core.schema.formats import is_cni_name
 from cni_core.schema.spellings import USUAL
+from cni_core.tuning import refuse_contradictions
 from ipam.host_local import route_of
+from ipam.lan_local import cluster_of
 from ipam.ranges import Range, range_sets
 
 Position = tuple[str | int, ...]
@@ -44,9 +49,12 @@ OF_DOCKER = {
     "subnet": "ipam.subnet",
 }
 OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
+OWN_KEYS = ("vlan", "internal", "dad", "conflict", "hostRoutes", "hostAccess", "ra", "ipv6Token", "sysctls")
 RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
-IPAM_TYPES = ("host-local", "dhcp", "static")
+REFUSED_BY_GO = "is obeyed; Go's plugin, which has this name too, refuses it"
+OF_GO_ALONE = (IGNORED_BY_GO, REFUSED_BY_GO)
+IPAM_TYPES = ("host-local", "lan-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
 
@@ -70,7 +78,7 @@ def add_to(commands: Any, kind: str) -> None:
         description="Checks configurations as the plugins do, and looks for keys that are misspelt. "
         "Exit status: 0 if every file is valid, 1 if one is not, 2 if one cannot be read.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help=".conf or .conflist")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .conf or .conflist")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
@@ -81,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             found = findings(Path(file).read_bytes())
         except OSError as error:
-            print(f"{file}: {error.strerror}", file=sys.stderr)
+            print(f"{printable(file)}: {error.strerror}", file=sys.stderr)
             status = 2
             continue
         if any(finding.serious for finding in found):
@@ -91,9 +99,10 @@ def run(options: argparse.Namespace) -> int:
         ]
         if not options.json:
             for finding in found:
-                print(f"{file}:{finding.line}: {'' if finding.serious else 'warning: '}{finding}")
+                grade = "" if finding.serious else "warning: "
+                print(f"{printable(file)}:{finding.line}: {grade}{printable(str(finding))}")
             if not found:
-                print(f"{file}: valid")
+                print(f"{printable(file)}: valid")
     if options.json:
         print(json.dumps(document, indent=2))
     return status
@@ -197,7 +206,7 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         if near:
             yield (*place, "type"), f"{json.dumps(kind)} is not a plugin of ours{near}", False
         return
-    own = as_go_reads(config)
+    own = as_go_reads(deepcopy(config))
     wrong = problems(KINDS[kind], own)
     for problem in wrong:
         yield (*place, *problem.path), problem.message, True
@@ -205,6 +214,8 @@ def _of_a_plugin(config: dict[str, Any], place: Position) -> Found:
         yield (*place, *path), text, False
     for path in _ignored_by_go(KINDS[kind], own) if kind in OF_GO else ():
         yield (*place, *path), IGNORED_BY_GO, False
+    if kind == "macvlan" and own.get("mac") == "stable":
+        yield (*place, "mac"), REFUSED_BY_GO, False
     capabilities = own.get("capabilities", {})
     if not isinstance(capabilities, dict) or not all(isinstance(value, bool) for value in capabilities.values()):
         yield (*place, "capabilities"), 'is not an object of booleans, such as {"ips": true}', True
@@ -219,8 +230,12 @@ def _contradictions(config: dict[str, Any], place: Position) -> Found:
         if config.get("internal") and config.get(key):
             yield (*place, key), "has no place beside internal: the network has a parent of its own", True
     wrong = [*_refused((), link_kind(config).mac, request, Network(config))]
-    if is_host_local(config):
+    wrong += _refused((), refuse_contradictions, Network(config))
+    wrong += _refused((), refuse_elsewhere, Network(config))
+    if has_leases(config):
         wrong += _of_host_local(request)
+    if request.ipam.get("type") == "lan-local":
+        wrong += _refused((), cluster_of, request)
     for path, text, serious in wrong:
         yield (*place, *path), text, serious
 
@@ -240,6 +255,8 @@ def _of_host_local(request: Request) -> Found:
     wrong = wrong or list(_refused(("ipam",), range_sets, request))
     yield from wrong
     for one in range_sets(request) if not wrong else ():
+        if one.family == AF_INET6 and not config.get("ipv6", True):
+            yield ("ipv6",), f"is false, and {one} is of IPv6", True
         if 0 < config.get("mtu", 0) < IPV6_MIN_MTU and one.family == AF_INET6:
             yield ("mtu",), f"{config['mtu']} is less than IPv6's {IPV6_MIN_MTU}", True
         if not one.size:
@@ -256,13 +273,15 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
 
 def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
     """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
-    yield from ((key,) for key in ("vlan", "internal", "dad", "conflict", "hostRoutes") if config.get(key))
+    yield from ((key,) for key in OWN_KEYS if config.get(key))
+    if config.get("ipv6") is False:
+        yield ("ipv6",)
     if kind == "ipvlan":
         yield from ((key,) for key in ("flag",) if config.get(key))
     ipam = config.get("ipam")
     if not isinstance(ipam, dict) or ipam.get("type") != "host-local":
         return
-    yield from (("ipam", key) for key in RANGE_KEYS if ipam.get(key))
+    yield from (("ipam", key) for key in (*RANGE_KEYS, "order") if ipam.get(key))
     for i, part in enumerate(_list(ipam.get("ranges"))):
         for j, one in enumerate(_list(part)):
             if isinstance(one, dict):
@@ -275,7 +294,7 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
     range_keys = schemas["host-local.json"]["$defs"]["rangeKeys"]["properties"]
     known = {
         "network": {*schemas["network.json"]["properties"], *schemas[f"{kind}.json"]["properties"], *OF_RUNTIMES},
-        "ipam": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
+        "host-local": {*schemas["host-local.json"]["properties"], *range_keys, "type"},
         "range": set(range_keys),
         "route": set(schemas["result.json"]["$defs"]["route"]["properties"]),
     }
@@ -288,9 +307,10 @@ def _near_misses(kind: str, config: dict[str, Any]) -> Iterator[tuple[Position, 
         yield ("ipam", "type"), f"{json.dumps(delegate)} is another plugin{near}"
     if delegate is None:
         yield from _misspelt(ipam, {"type"}, ("ipam",))
-    if delegate != "host-local":
+    if delegate not in ("host-local", "lan-local"):
         return
-    yield from _misspelt(ipam, known["ipam"], ("ipam",))
+    of_clusters = schemas["lan-local.json"]["properties"] if delegate == "lan-local" else ()
+    yield from _misspelt(ipam, known["host-local"] | {*of_clusters}, ("ipam",))
     for i, route in enumerate(_list(ipam.get("routes"))):
         yield from _misspelt(route, known["route"], ("ipam", "routes", i))
     for i, part in enumerate(_list(ipam.get("ranges"))):

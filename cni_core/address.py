@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _BITS = {AF_INET: 32, AF_INET6: 128}
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96, IPv4-mapped (RFC 4291, 2.5.5.2)
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -126,6 +130,11 @@ class Cidr:
 
     def __hash__(self) -> int:
         return hash((self.address, self.length))
+
+
+def is_within(subnet: Cidr, prefixes: Iterable[Cidr]) -> bool:
+    """Whether one of the prefixes has all of the subnet."""
+    return any(subnet.first in prefix and subnet.length >= prefix.length for prefix in prefixes)
 
 
 def parse_mac(text: str) -> bytes:

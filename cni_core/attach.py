@@ -18,10 +18,12 @@ from cni_core.errors import (
     CHECK_DIFFERS,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
+    LIMITED_CONNECTIVITY,
     NOT_AVAILABLE,
     UNKNOWN_CONTAINER,
     CniError,
 )
+from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network
 from cni_core.result import Interface, Result
@@ -30,11 +32,12 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from cni_core.address import Address, Cidr
     from cni_core.contracts import Ipam, LinkKind
+    from cni_core.hostaccess import Access
     from cni_core.request import Request
     from cni_core.result import IP
     from cni_core.rtnl.messages import Link
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_MTU_OF_IPV6 = 1280
+_MOST_ADDRESSES = 10_000  # of a link: for each new one the kernel looks through all (__inet_insert_ifa)
 
 
 class Attachments:
@@ -89,16 +93,50 @@ class Attachments:
         return bool(request.ipam.get("type")) and not self._ipam(request).NEEDS_LINK and address not in request.ips
 
     def _attach(self, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]) -> Result:
-        """taken: addresses that others on the LAN turned out to have, each with who."""
+        """With the first of its hardware addresses that nobody on the parent has.
+
+        taken: addresses that others on the LAN turned out to have, each with who.
+        """
+        macs = self._macs(request, task.network)
+        mac, mark = next(macs), steps.mark()
+        while True:
+            try:
+                return self._attach_as(mac, request, task, steps, parent, taken)
+            except links.HardwareAddressInUse as error:
+                mac = next(macs, b"")
+                if not mac or steps.back(mark):
+                    raise
+                _say(f"{error.problem}: {request.ifname} gets another one")
+
+    def _macs(self, request: Request, network: Network) -> Iterator[bytes]:
+        """To be tried in turn; one that is empty is for the kernel to choose. CniError."""
+        mac = self._kind.mac(request, network)
+        if mac or not network.mac_is_stable or not self._kind.HAS_OWN_MAC or self._kind.is_exclusive(network):
+            return iter((mac,))
+        from cni_core import stable
+
+        return stable.macs(request)
+
+    def _attach_as(
+        self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]
+    ) -> Result:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
-        mac, mtu = self._kind.mac(request, network), parents.mtu(network, parent)
+        mtu = parents.mtu(network, parent)
+        access = _access(task, parent)
         link = steps.take(
             "make the link",
             lambda: links.create(task, parent, mtu, mac),
             lambda: links.remove(request.attachment, self._kind, task.container, task.container.inode),
         )
+        if network.is_tuned:
+            from cni_core import tuning
+
+            tuning.tune(task, link)
         addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent, taken)
+        _refuse_too_many(addresses)
+        if network.is_tuned:
+            tuning.refuse_ipv6(network, addresses)
         self._refuse_or_drop_gateways(network, addresses)
         if shared.has_host_routes(self._kind, network):
             shared.add_host_routes(task, steps, parent, self._subnets(request, addresses.ips))
@@ -107,6 +145,8 @@ class Attachments:
         for ip in addresses.ips:
             ip.interface = len(result.interfaces)
         result.interfaces.append(Interface(request.ifname, format_mac(link.mac), link.mtu, request.netns))
+        if access:
+            result.interfaces += access.connect(steps, link, parent, addresses.ips)
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = network.dns or addresses.dns or result.dns
@@ -176,7 +216,7 @@ class Attachments:
     def delete(self, request: Request) -> None:
         """Removes the attachment's link, then its record, then releases its addresses: when nobody can use them.
 
-        An IPAM that needs the link gives them back first; where it fails, all else goes nevertheless.
+        An IPAM that needs the link gives them back first; where that or the records fail, all else goes nevertheless.
         """
         network, ipam, failure = self._network_to_leave(request), self._ipam(request), None
         with Place.host() as host:
@@ -188,17 +228,28 @@ class Attachments:
                     except CniError as error:
                         failure = error
                 if container:
-                    recorded = shared.recorded_namespace(request.attachment)
+                    recorded = 0
+                    try:
+                        recorded = shared.recorded_namespace(request.attachment)
+                    except CniError as error:
+                        failure = error
                     links.remove(request.attachment, self._kind, container, recorded)
+                    if network.host_access:
+                        from cni_core import hostaccess
+
+                        hostaccess.remove(request.attachment, host)  # what did not go with the link
                 routed = shared.has_host_routes(self._kind, network)
-                shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                try:
+                    shared.leave(lambda _: [request.attachment], network, host, container, routed=routed)
+                except CniError as error:  # the link is gone, so the addresses can go
+                    failure = error
             finally:
                 if container:
                     container.close()
-        if failure:
-            raise failure
         if not ipam.NEEDS_LINK:
             ipam.delete(request)
+        if failure:
+            raise failure
 
     def check(self, request: Request) -> None:
         """CniError with the first difference between the attachment and prevResult."""
@@ -216,6 +267,10 @@ class Attachments:
             if not plan.parent:
                 raise CniError(CHECK_DIFFERS, plan.absent)
             links.verify(task, plan.parent, result)
+            if network.host_access:
+                from cni_core import hostaccess
+
+                hostaccess.verify(task, result, links.own_ips(task, result))
             if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
@@ -238,20 +293,34 @@ class Attachments:
         self._ipam(request).gc(request)
 
     def status(self, request: Request) -> None:
-        """CniError NOT_AVAILABLE with the reason why an ADD would fail now."""
+        """CniError NOT_AVAILABLE with the reason why an ADD would fail now; LIMITED_CONNECTIVITY where those
+        that are attached may suffer, too.
+        """
         network = self._network(request)
         try:
             # Behind others of a chain it is told its parent at ADD.
             of_the_chain = self._kind.TAKES_OVER and not (network.masters or network.internal or network.ipam)
             if not network.link_in_container and not of_the_chain:
                 with Place.host() as host:
-                    plan = parents.plan(network, host.rtnl)
-                    parents.refuse_unusable(plan, host.rtnl)
+                    plan = self._usable(network, host)
+                    parents.refuse_forbidden(plan, network, self._kind, host.rtnl)
                     if plan.parent:  # else an ADD would make it
                         parents.refuse_mtu(network, plan.parent)
             self._ipam(request).status(request)
         except CniError as error:
-            raise CniError(NOT_AVAILABLE, error.problem, error.details, path=error.path) from None
+            code = LIMITED_CONNECTIVITY if error.code == LIMITED_CONNECTIVITY else NOT_AVAILABLE
+            raise CniError(code, error.problem, error.details, path=error.path) from None
+
+    def _usable(self, network: Network, host: Place) -> parents.Plan:
+        """CniError where it is not: LIMITED_CONNECTIVITY if containers are attached, whose parent is gone, too."""
+        try:
+            plan = parents.plan(network, host.rtnl)
+            parents.refuse_unusable(plan, host.rtnl)
+        except CniError as error:
+            if not shared.has_attachments(network):
+                raise
+            raise CniError(LIMITED_CONNECTIVITY, error.problem, error.details, path=error.path) from None
+        return plan
 
 
 def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
@@ -261,10 +330,26 @@ def _refuse_ipv6_on_too_little(link: Link, addresses: Result) -> None:
         raise CniError(INVALID_CONFIG, problem, "Raise it, or leave IPv6 out.", path=("mtu",))
 
 
+def _refuse_too_many(addresses: Result) -> None:
+    """CniError where an IPAM plugin, or the chain, gives a link more than it can bear."""
+    if len(addresses.ips) > _MOST_ADDRESSES:
+        problem = f"{len(addresses.ips):,} addresses are too many for a link: {_MOST_ADDRESSES:,} are the most"
+        raise CniError(INVALID_CONFIG, problem, path=("ipam",))
+
+
+def _access(task: Task, parent: Link) -> Access | None:
+    """How host and container are to reach each other, where the network asks for it. CniError."""
+    if not task.network.host_access:
+        return None
+    from cni_core.hostaccess import Access  # not for other networks to pay for
+
+    return Access(task, parent)
+
+
 def _say(remark: str) -> None:
     """On stderr, which runtimes log (SPEC.md, section 4)."""
     try:
-        write(2, f"{remark}\n".encode())
+        write(2, f"{printable(remark)}\n".encode())
     except OSError:  # nobody listens
         pass
 

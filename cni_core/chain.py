@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_core.network import Network
     from cni_core.request import Request
+    from cni_core.result import IP
 
 
 def take_parent(network: Network, request: Request, result: Result) -> None:
@@ -41,13 +42,13 @@ def take_parent(network: Network, request: Request, result: Result) -> None:
 def take_addresses(result: Result) -> Result:
     """Takes from a result the addresses that no interface in a container has yet, and with them its routes."""
     count = len(result.interfaces)
-    taken = [
-        ip
-        for ip in result.ips
-        if ip.interface is None or not (ip.interface < count and result.interfaces[ip.interface].sandbox)
-    ]
+    taken: list[IP] = []
+    left: list[IP] = []
+    for ip in result.ips:
+        has_one = ip.interface is not None and ip.interface < count and result.interfaces[ip.interface].sandbox
+        (left if has_one else taken).append(ip)
     if not taken:
         return Result()
-    result.ips = [ip for ip in result.ips if ip not in taken]
+    result.ips = left
     routes, result.routes = result.routes, []
     return Result(ips=taken, routes=routes, dns=result.dns)

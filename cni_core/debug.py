@@ -14,6 +14,7 @@ from time import monotonic
 
 from cni_core import attach, files, link, netns, shared, sysctl, undo
 from cni_core.address import Address, format_mac
+from cni_core.names import printable
 from cni_core.rtnl import messages as m, socket
 from cni_core.strictjson import dumps
 
@@ -26,20 +27,22 @@ _IFINFOMSG = 16  # bytes: struct ifinfomsg, linux/rtnetlink.h
 _NDMSG = 12  # struct ndmsg, linux/neighbour.h
 _OF_NEIGHBOURS = {m.RTM_NEWNEIGH: "add use", m.RTM_DELNEIGH: "del", m.RTM_GETNEIGH: "get"}
 _LONGEST = 500  # characters of a value
+STDERR = 2
 
 
 class Trace:
     """The file, open for as long as the process lives."""
 
     def __init__(self, path: str) -> None:
-        """OSError where the file cannot be opened."""
-        self._fd = open_fd(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        """OSError where the file cannot be opened. /dev/stderr is a link, and the file is ours already."""
+        flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC
+        self._fd = STDERR if path == "/dev/stderr" else open_fd(path, flags, 0o600)
         self._began = monotonic()
 
     def line(self, text: str) -> None:
         """Writes one line; what would break it is escaped."""
         # The launcher has no codec for this.
-        shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+        shown = printable(text)
         try:
             write(self._fd, f"{getpid()} {(monotonic() - self._began) * 1000:8.2f} {shown}\n".encode())
         except OSError:  # a full disk is no reason to fail

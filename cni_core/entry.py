@@ -17,7 +17,7 @@ from cni_core.errors import (
     Interrupted,
     strerror,
 )
-from cni_core.native import readable
+from cni_core.native import readable, writable
 from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, dumps
 
 TYPE_CHECKING = False
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 
 _VERSION_MILLISECONDS = 100
+_STDOUT_SECONDS = 30  # for a runtime to read
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
 USAGE = """\
 This is the {name} CNI plugin, version {release}: container runtimes call it, with CNI_COMMAND and other variables in
@@ -86,22 +87,23 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
 
     Raises ModuleNotFoundError where the call is the second tier's.
     """
+    versions: list[str] = []
     try:
-        document = _answer(_environment(environ), stdin, plugin)
+        document = _answer(_environment(environ), stdin, plugin, versions)
     except CniError as error:
-        return _failure(error, stdin)
+        failure = error
     except ModuleNotFoundError:
         raise
     except Interrupted as signal:
-        return _failure(CniError(TRY_AGAIN_LATER, f"{signal} ended the call; what it had done is undone"), stdin)
+        failure = CniError(TRY_AGAIN_LATER, f"{signal} ended the call; what it had done is undone")
     except OSError as error:
-        return _failure(
-            CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}"), stdin
-        )
+        failure = CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}")
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
         message = f"internal error: {type(error).__name__}: {error}"
-        return _failure(CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it."), stdin)
-    return 0, b"" if document is None else dumps(document) + b"\n"
+        failure = CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it.")
+    else:
+        return 0, b"" if document is None else dumps(document) + b"\n"
+    return _failure(failure, versions[0] if versions else _error_version(stdin))
 
 
 def _innermost(error: BaseException) -> str:
@@ -117,7 +119,10 @@ def usage(name: str) -> str:
     return USAGE.format(name=name, release=__version__, commands=", ".join(SINCE), versions=", ".join(SUPPORTED))
 
 
-def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -> dict[str, Any] | None:
+def _answer(
+    environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin], versions: list[str]
+) -> dict[str, Any] | None:
+    """versions: is given the configuration's, once it is read, for an error to repeat."""
     command = environ.get("CNI_COMMAND", "")
     if command == "VERSION":
         asked = parse_object(stdin).get("cniVersion") if stdin.strip() else None
@@ -131,6 +136,7 @@ def _answer(environ: dict[str, str], stdin: bytes, load: Callable[[], Plugin]) -
 
     plugin = load()
     config = parse_config(stdin, MAX_BYTES if command == "ADD" else MAX_BYTES_WITH_RESULT)
+    versions.append(version_of(config))
     if not plugin.accepts(config):
         if command not in TAKE_BACK:
             Request(command, environ, config)  # what is wrong with the call itself is told first
@@ -172,8 +178,8 @@ def _environment(environ: Mapping[bytes, bytes]) -> dict[str, str]:
     return found
 
 
-def _failure(error: CniError, stdin: bytes) -> tuple[int, bytes]:
-    return 1, dumps(error.to_json(_error_version(stdin))) + b"\n"
+def _failure(error: CniError, version: str) -> tuple[int, bytes]:
+    return 1, dumps(error.to_json(version)) + b"\n"
 
 
 def _error_version(stdin: bytes) -> str:
@@ -189,7 +195,7 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
     try:
         stdin = _read_all(0)
     except CniError as error:
-        return _told(_failure(error, b""))
+        return _told(_failure(error, LATEST))
     try:
         say = _debugging(stdin)
         answer = call(process_environ, stdin, plugin)
@@ -201,7 +207,7 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
             call(process_environ, stdin, plugin)
         return status
     except ModuleNotFoundError as missing:
-        return _told(_failure(second_tier.begin_anew(str(missing), stdin), stdin))
+        return _told(_failure(second_tier.begin_anew(str(missing), stdin), _error_version(stdin)))
 
 
 def _debugging(stdin: bytes) -> Callable[[str], None]:
@@ -220,7 +226,7 @@ def _debugging(stdin: bytes) -> Callable[[str], None]:
 
 def _called_by_hand(name: str, plugin: Callable[[], Plugin], commands: Callable[[], Commands]) -> int:
     if not second_tier.IS_THIS:
-        return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), b""))
+        return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), LATEST))
     if sys.argv[1:]:
         return commands()(sys.argv[0].rpartition("/")[2], sys.argv[1:])
     _write(2, usage(name).encode())
@@ -281,7 +287,11 @@ def _write(fd: int, data: bytes) -> bool:
     """Writes everything; False where nobody reads any more."""
     try:
         while data:
-            data = data[write(fd, data) :]
+            try:
+                data = data[write(fd, data) :]
+            except BlockingIOError:  # the caller's pipe is full, and set not to wait for it
+                if not writable(fd, _STDOUT_SECONDS * 1000):
+                    return False
     except OSError:
         return False
     return True

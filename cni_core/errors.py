@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
 
 INCOMPATIBLE_VERSION = 1
-UNSUPPORTED_FIELD = 2
 UNKNOWN_CONTAINER = 3
 INVALID_ENVIRONMENT = 4
 IO_FAILURE = 5
@@ -38,7 +37,6 @@ IN_USE = 112
 
 MEANING = {
     INCOMPATIBLE_VERSION: "the configuration's cniVersion is not supported, or does not have this command",
-    UNSUPPORTED_FIELD: "a field of the configuration is not supported",
     UNKNOWN_CONTAINER: "the container's network namespace does not exist",
     INVALID_ENVIRONMENT: "a CNI_* environment variable is missing or invalid",
     IO_FAILURE: "standard input or output failed, or a call to the system",
@@ -84,9 +82,9 @@ class CniError(Exception):
 
     def to_json(self, cni_version: str) -> dict[str, object]:
         """The error object of the CNI specification ("Error")."""
-        document: dict[str, object] = {"cniVersion": cni_version, "code": self.code, "msg": self.msg}
+        document: dict[str, object] = {"cniVersion": cni_version, "code": self.code, "msg": _cut(self.msg)}
         if self.details:
-            document["details"] = self.details
+            document["details"] = _cut(self.details)
         return document
 
 
@@ -97,6 +95,11 @@ class Duplicate(CniError):
         super().__init__(DUPLICATE_ADDRESS, f"address {address} is in use by {who}", details)
         self.address = address
         self.who = who
+
+
+def _cut(text: str, longest: int = 10_000) -> str:
+    """A msg or details in so many characters: more nobody reads, and what a list in them names may be endless."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def located(path: Path, problem: str) -> str:

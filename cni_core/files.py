@@ -26,6 +26,8 @@ from posix import (
     open as open_fd,
     read,
     rename,
+    rmdir,
+    stat,
     unlink,
     write,
 )
@@ -33,11 +35,23 @@ from posix import (
 from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 
 LOCK = "lock"
+POLICY = "/etc/cni/cni-vlan.conf"  # of the node's administrator (cni_core.policy)
 
 _NEW = ".new"
 _OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
 _LOCK_SECONDS = 30.0
 _LONGEST = 1 << 16  # of one read: a file of ours or of Go's host-local has some hundred bytes
+
+
+def is_there_a_policy() -> bool:
+    """Whether the administrator has written the file. What hinders looking is for reading it to tell."""
+    try:
+        stat(POLICY, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 class Directory:
@@ -86,7 +100,7 @@ class Directory:
         try:
             fd = self._open(LOCK, O_RDONLY | O_CREAT)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, LOCK) from None
         try:
             self._wait(fd)
         except BaseException:
@@ -99,13 +113,13 @@ class Directory:
         try:
             fd = self._open(name, O_RDONLY | O_CREAT if create else O_RDONLY)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
         try:
             flock(fd, LOCK_EX | LOCK_NB)
         except OSError as error:
             close(fd)
             if error.errno != EAGAIN:
-                raise self._unusable(error) from None
+                raise self._unusable(error, name) from None
             return None
         return fd
 
@@ -133,7 +147,7 @@ class Directory:
         except OSError as error:
             if isinstance(error, FileNotFoundError) or error.errno == ELOOP:
                 return None
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
         try:
             data = piece = read(fd, _LONGEST)
             while len(piece) == _LONGEST:
@@ -143,7 +157,7 @@ class Directory:
         except IsADirectoryError:
             return None
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
         finally:
             close(fd)
 
@@ -152,14 +166,14 @@ class Directory:
         try:
             self._write(name, 0, text)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
 
     def append(self, name: str, text: str) -> None:
         """Adds to the end of a file, in one step: who is killed has added all of it or nothing."""
         try:
             self._write(name, O_APPEND, text)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
 
     def create(self, name: str, text: str) -> bool:
         """Makes a file that appears under its name complete, in one step; False where the name is taken.
@@ -199,11 +213,14 @@ class Directory:
         return access(name, F_OK, dir_fd=self.fd, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
-        """Removes a file; that there is none is no error."""
+        """Removes a file, or an empty directory that somebody put there; that there is none is no error."""
         try:
-            self._unlink(name)
+            try:
+                self._unlink(name)
+            except IsADirectoryError:
+                rmdir(name, dir_fd=self.fd)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(error, name) from None
 
     def remove_unfinished(self) -> None:
         """What a create left that was killed. It may be a second name of another file by now."""
@@ -249,22 +266,28 @@ class Directory:
         except FileNotFoundError:
             pass
 
-    def _unusable(self, error: OSError) -> CniError:
+    def _unusable(self, error: OSError, name: str = "") -> CniError:
+        """name: of what in the directory it is, where it is something in it."""
+        what = f"{self.path}/{name}" if name else f"the directory {self.path}"
         return CniError(
             DATA_DIRECTORY,
-            f"the directory {self.path} cannot be used: {strerror(error)}",
+            f"{what} cannot be used: {strerror(error)}",
             "It must be a directory that root can write, on a disk with room.",
         )
 
 
-def _make(path: str, at: int | None, again: bool = True) -> None:
-    try:
-        mkdir(path, 0o755, dir_fd=at)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        above = path.rstrip("/").rpartition("/")[0]
-        if not (above and again):
-            raise
-        _make(above, at)
-        _make(path, at, again=False)
+def _make(path: str, at: int | None) -> None:
+    """With those above it that are missing, however many: a path may have some 2,000 parts."""
+    missing = [path.rstrip("/")]
+    while missing:
+        try:
+            mkdir(missing[-1], 0o755, dir_fd=at)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            above = missing[-1].rpartition("/")[0].rstrip("/")
+            if not above or len(missing) > path.count("/"):
+                raise
+            missing.append(above)
+            continue
+        missing.pop()

@@ -9,7 +9,7 @@ link's alias: by that a DEL whose namespace is another container's by now, as a 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP
 
 from cni_core import sysctl
 from cni_core.address import Address, Cidr, format_mac
@@ -23,6 +23,7 @@ from cni_core.rtnl.messages import (
     InterfaceAddress,
     Route,
     announce,
+    del_group,
     del_link,
     mark,
     mark_and_raise,
@@ -35,6 +36,8 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
     from cni_core.probe import Question
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
 KINDS = ("macvlan", "ipvlan")
 
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
+
+
+class HardwareAddressInUse(CniError):
+    """On the parent somebody else's link, or the parent, has the hardware address of the new one."""
 
 
 def left_over(task: Task) -> Link | None:
@@ -67,7 +74,10 @@ def left_over(task: Task) -> Link | None:
 
 
 def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
-    """The new link, down and under its temporary name. mac: empty for the kernel's choice."""
+    """The new link, down and under its temporary name. mac: empty for the kernel's choice.
+
+    Where another link comes with it (hostaccess.py) both are of the attachment's group, to be removed at once.
+    """
     name, kind, inside = task.attachment.link_name, task.kind, task.container.rtnl
     message = new_link(
         name,
@@ -77,6 +87,7 @@ def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
         netns=task.container.fd,
         mtu=mtu,
         mac=mac,
+        group=task.attachment.group if task.network.host_access else 0,
     )
     try:
         try:
@@ -142,13 +153,13 @@ def _configure(task: Task, link: Link, parent: Link, result: Result) -> None:
         messages += last
     with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
-        sysctl.try_to_write("1", "net", "ipv4", "conf", link.name, "arp_notify")
+        _turn_on(task, link, "ipv4", "arp_notify", sysctl.try_to_write)
         if ipv6:
             for name in ("lo", link.name):
                 if sysctl.read("net", "ipv6", "conf", name, "disable_ipv6") != "0":
                     sysctl.write("0", "net", "ipv6", "conf", name, "disable_ipv6")
-            sysctl.try_to_write("1", "net", "ipv6", "conf", link.name, "ndisc_notify")
-            sysctl.write("1", "net", "ipv6", "conf", link.name, "keep_addr_on_down")
+            _turn_on(task, link, "ipv6", "ndisc_notify", sysctl.try_to_write)
+            _turn_on(task, link, "ipv6", "keep_addr_on_down", sysctl.write)
             timers.prepare(link.name)
         if question:
             question.hurry(link.name)
@@ -181,6 +192,12 @@ def _question(task: Task, link: Link, parent: Link, addresses: list[Address]) ->
     return None
 
 
+def _turn_on(task: Task, link: Link, family: str, name: str, write: Callable[..., None]) -> None:
+    """A sysctl of the link's, unless the configuration says what it is to be."""
+    if f"net.{family}.conf.IFNAME.{name}" not in task.network.sysctls:
+        write("1", "net", family, "conf", link.name, name)
+
+
 def _raised(task: Task, link: Link) -> Message:
     """What names the link and brings it up; of one that an IPAM brought up already, what announces its addresses."""
     attachment = task.attachment
@@ -206,11 +223,11 @@ def _execute(task: Task, link: Link, parent: Link, messages: list[Message]) -> N
         raise
 
 
-def _mac_in_use(task: Task, link: Link, parent: Link) -> CniError:
+def _mac_in_use(task: Task, link: Link, parent: Link) -> HardwareAddressInUse:
     from cni_core import whose
 
     who, mend = whose.holder(task, parent, lambda other, _: other.mac == link.mac)
-    return CniError(
+    return HardwareAddressInUse(
         PARENT_UNUSABLE,
         f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already{f', by {who}' if who else ''}",
         mend or "Give the container another one, or none.",
@@ -258,9 +275,13 @@ def _preferred(routes: list[Route], inside: Rtnl) -> list[Route]:
     if not unranked:
         return routes
     there: dict[tuple[Cidr, int], int] = {}
-    for route in inside.routes(AF_INET6):
+
+    def note(route: Route) -> bool:
         key = (route.dst, route.table or RT_TABLE_MAIN)
         there[key] = min(there.get(key, route.priority), route.priority)
+        return False
+
+    inside.routes_to({route.dst for route in unranked}, AF_INET6, wanted=note)
     for route in unranked:
         best = there.get((route.dst, route.table or RT_TABLE_MAIN))
         if best is not None or route.dst.length == 0:
@@ -283,10 +304,22 @@ def remove(attachment: Attachment, kind: LinkKind, container: Place, recorded: i
         link = inside.link(name)
         if link and link.kind in kinds and (recorded or not _is_anothers(link, attachment)):
             try:
-                inside.execute(del_link(link.index))
+                _delete(link, attachment, inside)
             except KernelError as error:
                 if error.errno != ENODEV:  # else another DEL was faster
                     raise
+
+
+def _delete(link: Link, attachment: Attachment, inside: Rtnl) -> None:
+    """With what is of its group, if it is of the attachment's."""
+    if link.group == attachment.group:
+        try:
+            inside.execute(del_group(link.group))
+            return
+        except KernelError as error:
+            if error.errno != EOPNOTSUPP:  # else the container's root put something into it that cannot be deleted
+                raise
+    inside.execute(del_link(link.index))
 
 
 def _is_anothers(link: Link, attachment: Attachment) -> bool:
@@ -316,7 +349,7 @@ def verify(task: Task, parent: Link, result: Result) -> None:
     if not link.up:
         raise _differs(f"{ifname} is down")
     _verify_addresses(ifname, link, own_ips(task, result), inside)
-    _verify_routes(result, inside)
+    _verify_routes(link, result, inside)
 
 
 def own_ips(task: Task, result: Result) -> list[IP]:
@@ -337,7 +370,9 @@ def _own_interface(task: Task, result: Result) -> int:
 
 
 def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:
-    present = {address.cidr: address for address in inside.addresses(link.index)}
+    wanted = {ip.cidr for ip in ips}
+    found = inside.addresses(link.index, lambda address: address.cidr in wanted)
+    present = {address.cidr: address for address in found}
     for ip in ips:
         if ip.cidr not in present:
             raise _differs(f"{ifname} lacks the address {ip.cidr}")
@@ -345,26 +380,50 @@ def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> N
             raise _differs(f"{ifname}: another host uses {ip.cidr.address}")
 
 
-def _verify_routes(result: Result, inside: Rtnl) -> None:
+def _verify_routes(link: Link, result: Result, inside: Rtnl) -> None:
     """Every route of the result is there, by whichever link and table: later plugins of a chain move them."""
-    present: list[Route] = []
-    for family in (AF_INET, AF_INET6):
-        if any(spec.dst.family == family for spec in result.routes):
-            present += inside.routes(family)
-    for spec in result.routes:
-        if not any(
-            route.dst == spec.dst
-            and not set(route.gateways).isdisjoint(_gateways(spec, result.ips) or route.gateways)
-            and spec.priority in (None, 0, route.priority)
-            and spec.table in (None, 0, route.table)
-            for route in present
-        ):
-            raise _differs(f"the container lacks the route {spec}")
+    missing = Missing(result)
+    for index in (link.index, 0):  # by the link itself first: the kernel then tells of no others
+        for family in (AF_INET, AF_INET6):
+            destinations = missing.destinations(family)
+            if destinations:
+                inside.routes_to(destinations, family, index, wanted=missing.is_kept_after)
+    for spec in missing:
+        raise _differs(f"the container lacks the route {spec}")
 
 
-def _gateways(spec: RouteSpec, ips: list[IP]) -> list[Address | None]:
-    """By which a route may go: its own next hop, or that of an address of its family, whichever plugin's."""
-    return [spec.gw] if spec.gw else [ip.gateway for ip in ips if ip.cidr.family == spec.dst.family]
+class Missing:
+    """The routes of a result that were not seen yet; to iterate over.
+
+    A route that is asked for without a next hop may go by the gateway of any address of its family, whichever plugin's;
+    without a table or a metric, in any.
+    """
+
+    __slots__ = ("_gateways", "_specs")
+
+    def __init__(self, result: Result) -> None:
+        self._gateways: dict[int, set[Address | None]] = {}
+        for ip in result.ips:
+            self._gateways.setdefault(ip.cidr.family, set()).add(ip.gateway)
+        self._specs = {(spec.dst, spec.gw, spec.table or 0, spec.priority or 0): spec for spec in result.routes}
+
+    def __iter__(self) -> Iterator[RouteSpec]:
+        return iter(self._specs.values())
+
+    def destinations(self, family: int) -> set[Cidr]:
+        return {spec.dst for spec in self if spec.dst.family == family}
+
+    def is_kept_after(self, route: Route) -> bool:
+        """Notes that the route is there. False: it need not be kept."""
+        gateways = self._gateways.get(route.dst.family)
+        hops: list[Address | None] = [gateway for gateway in route.gateways if gateway]
+        if not gateways or not gateways.isdisjoint(route.gateways):
+            hops.append(None)
+        for hop in hops:
+            for table in {0, route.table or 0}:
+                for priority in {0, route.priority}:
+                    self._specs.pop((route.dst, hop, table, priority), None)
+        return False
 
 
 def _differs(what: str) -> CniError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONGEST_NAME = 15  # bytes of a link's name: IFNAMSIZ less its end, linux/if.h
 LONGEST_ALTERNATIVE = 127  # of an alternative one: ALTIFNAMSIZ
+HOST_ACCESS_PROTOCOL = 194  # by which `ip route` tells the routes of hostaccess.py: of RTPROT_*, nobody else's
 
 _HEX = frozenset("0123456789abcdef")
 _LINK = "cni"
@@ -44,6 +45,11 @@ class Attachment(tuple[str, str]):
         """The name that its link is made under, and the alias that the link keeps: the same for every call."""
         return short_name(_LINK, f"{self[0]}/{self[1]}")
 
+    @property
+    def group(self) -> int:
+        """The group (IFLA_GROUP) of its links, where it has several that are to go at once; never 0, which all have."""
+        return int(self.link_name[-7:], 16) or 1
+
     def __str__(self) -> str:
         return f"{self[0]}/{self[1]}"
 
@@ -53,12 +59,30 @@ def is_link_name(text: str) -> bool:
     return is_short_name(_LINK, text)
 
 
+def printable(text: str) -> str:
+    """For a terminal or a log, with an escape for each character that these would obey, or not show: ESC, BEL, the C1
+    controls, line breaks, overrides of the direction of writing; and what was not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def short_name(prefix: str, text: str) -> str:
-    """A link's name for what has a longer one, always the same (FNV-1a, 48 bits); the prefix has three bytes."""
+    """A link's name for what has a longer one, always the same (FNV-1a: a prefix of three bytes leaves 48 bits)."""
+    return f"{prefix}{fnv1a(text):016x}"[:LONGEST_NAME]
+
+
+def fnv1a(text: str) -> int:
+    """A hash of 64 bits that is the same everywhere: of a text, which may hold bytes that are no UTF-8."""
     digest = 0xCBF29CE484222325
-    for byte in text.encode():
+    for byte in text.encode("utf-8", "surrogateescape"):
         digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{prefix}{digest >> 16:012x}"
+    return digest
 
 
 def is_short_name(prefix: str, text: str) -> bool:

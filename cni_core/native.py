@@ -8,6 +8,16 @@ from __future__ import annotations
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
+
+def writable(fd: int, milliseconds: int) -> bool:
+    """Whether one can write within that time. Seldom asked, so it may cost an import."""
+    from select import POLLOUT, poll
+
+    poller = poll()
+    poller.register(fd, POLLOUT)
+    return bool(poller.poll(milliseconds))
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _launcher import readable as readable, setns as setns

@@ -104,6 +104,11 @@ class Place:
         return fstat(self.fd).st_ino
 
     @property
+    def cookie(self) -> int:
+        """By which it is told from every other of this boot; 0 where the kernel gives none (before Linux 5.14)."""
+        return self.rtnl.cookie
+
+    @property
     def rtnl(self) -> Rtnl:
         """A netlink socket that stays in this namespace."""
         if not self._rtnl:

@@ -6,6 +6,7 @@ same, has its default here. What only one reader needs stays as it is: `ipam`, f
 
 from __future__ import annotations
 
+from cni_core.address import Address, Cidr
 from cni_core.names import split_vlan
 
 TYPE_CHECKING = False
@@ -13,13 +14,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+class HostAccess:
+    """How the host and its containers reach each other: at which of the host's addresses (none named: those that it has
+    on the parent), and what else the containers send to the host (routes).
+    """
+
+    __slots__ = ("addresses", "routes")
+
+    def __init__(self, addresses: list[Address], routes: list[Cidr]) -> None:
+        self.addresses = addresses
+        self.routes = routes
+
+    @classmethod
+    def from_json(cls, value: bool | list[str] | dict[str, Any]) -> HostAccess | None:
+        """Of the key hostAccess, in any of its forms; None where it asks for nothing."""
+        addresses, routes = (value["addresses"], value.get("routes", [])) if isinstance(value, dict) else (value, [])
+        if not addresses:
+            return None
+        named = addresses if isinstance(addresses, list) else []
+        return cls([Address.parse(text) for text in named], [Cidr.parse(text).subnet for text in routes])
+
+
 class Network:
     """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
 
     masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
-    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, conflict: empty where none is.
-    host_routes: None where the configuration does not say. dns: the specification's dictionary, empty if there is none.
-    What the kind's schema does not know (a flag of macvlan's) may be anything, and nobody reads it.
+    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, conflict, ra, ipv6_token: empty where
+    none is. mac_is_stable: it follows from whom the attachment is for (cni_core.stable), and mac is empty. host_routes:
+    None where the configuration does not say; host_access: None where there is to be none. dns: the specification's
+    dictionary, empty if there is none. sysctls: values by names, of which IFNAME is a part. What the kind's schema does
+    not know (a flag of macvlan's) may be anything, and nobody reads it.
     """
 
     __slots__ = (
@@ -28,15 +52,21 @@ class Network:
         "dad",
         "dns",
         "flag",
+        "host_access",
         "host_routes",
         "internal",
         "ipam",
+        "ipv6",
+        "ipv6_token",
         "link_in_container",
         "mac",
+        "mac_is_stable",
         "masters",
         "mode",
         "mtu",
         "name",
+        "ra",
+        "sysctls",
         "vlan",
     )
 
@@ -50,13 +80,25 @@ class Network:
         self.mode: str = config.get("mode", "")
         self.flag: str = config.get("flag", "")
         self.mtu: int = config.get("mtu", 0)
-        self.mac: str = config.get("mac", "")
+        mac: str = config.get("mac", "")
+        self.mac_is_stable = mac == "stable"
+        self.mac = "" if self.mac_is_stable else mac
         self.bc_queue_length: int = config.get("bcqueuelen", 0)
         self.dad: str = config.get("dad", "")
         self.conflict: str = config.get("conflict", "")
         self.host_routes: bool | None = config.get("hostRoutes")
+        self.host_access = HostAccess.from_json(config.get("hostAccess", False))
         self.dns: dict[str, Any] = config.get("dns", {})
         self.ipam: dict[str, Any] = config.get("ipam", {})
+        self.ra: str = config.get("ra", "")
+        self.ipv6: bool = config.get("ipv6", True)
+        self.ipv6_token: str = config.get("ipv6Token", "")
+        self.sysctls: dict[str, str] = config.get("sysctls", {})
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the link has settings of its own, for cni_core.tuning."""
+        return bool(self.ra or not self.ipv6 or self.ipv6_token or self.sysctls)
 
     @property
     def probes(self) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6
 
 from cni_core import sysctl
+from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
+from cni_core.files import is_there_a_policy
 from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, is_short_name, short_name, split_vlan
 from cni_core.rtnl.messages import (
     ARPHRD_ETHER,
@@ -39,6 +41,7 @@ ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
 _PORT_OWNERS = ("bridge", "bond", "team", "openvswitch")
 _OWN_NAMES = "cnp"
+_DEFAULTS = (Cidr(Address(AF_INET, 0), 0), Cidr(Address(AF_INET6, 0), 0))  # of default routes: 0.0.0.0/0 and ::/0
 _LEAST_MTU = 68  # ETH_MIN_MTU, linux/if_ether.h: IPv4 can do with it (RFC 791)
 
 
@@ -141,6 +144,27 @@ def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
     return rtnl.link(index=parent.parent) or parent
 
 
+def names_of(plan: Plan, kind: LinkKind, rtnl: Rtnl) -> list[str]:
+    """By what an administrator may mean the parent: its name, and of a VLAN that of the link below with the number."""
+    if plan.missing:
+        return [plan.missing[-1].name]
+    parent = carrier_of(plan.there[-1], kind, rtnl)
+    below = rtnl.link(index=parent.parent) if parent.kind == "vlan" and parent.parent_nsid is None else None
+    return [parent.name, *([f"{below.name}.{parent.number(IFLA_VLAN_ID)}"] if below else [])]
+
+
+def refuse_forbidden(plan: Plan, network: Network, kind: LinkKind, rtnl: Rtnl) -> None:
+    """CniError PARENT_UNUSABLE where the node's administrator does not allow this parent of the host."""
+    if network.internal or network.link_in_container or not is_there_a_policy():
+        return
+    from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+    names = names_of(plan, kind, rtnl)
+    why = of_the_node().refuses_parent(names)
+    if why:
+        raise _unusable(f"{' or '.join(dict.fromkeys(names))} cannot be the parent: {why}")
+
+
 def make(plan: Plan, home: Place) -> Link:
     """The parent, in the place where it belongs, made if it is not there, and brought up with what it is on of ours.
 
@@ -228,7 +252,7 @@ def _nobody(names: list[str]) -> str:
 
 def _refuse_label(name: str, rtnl: Rtnl) -> None:
     """CniError where eth0:1 is no VLAN that somebody means, but how ifconfig calls an address of eth0."""
-    if ":" in name and any(address.label == name for address in rtnl.addresses()):
+    if ":" in name and rtnl.addresses(wanted=lambda address: address.label == name):
         link = name.partition(":")[0]
         raise CniError(
             INVALID_CONFIG,
@@ -251,7 +275,7 @@ def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
         return Plan(below.there, [*below.missing, Missing(name, number)])
     link = rtnl.link(name) if len(name.encode()) <= LONGEST_NAME else None
     if not (link and _is_vlan(link, parent, number)):
-        link = next((link for link in rtnl.links() if _is_vlan(link, parent, number)), None)
+        link = next(iter(rtnl.links(lambda link: _is_vlan(link, parent, number))), None)
     return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
 
 
@@ -266,11 +290,11 @@ def _is_vlan(link: Link, below: Link, number: int) -> bool:
 
 def _default_route(rtnl: Rtnl) -> Link:
     for family in (AF_INET, AF_INET6):
-        defaults = [
-            route
-            for route in rtnl.routes(family)
-            if route.dst.length == 0 and route.links and route.table == RT_TABLE_MAIN and route.type == RTN_UNICAST
-        ]
+        defaults = rtnl.routes_to(
+            _DEFAULTS,
+            family,
+            wanted=lambda route: bool(route.links) and route.table == RT_TABLE_MAIN and route.type == RTN_UNICAST,
+        )
         for route in sorted(defaults, key=lambda route: route.priority):
             link = rtnl.link(index=route.links[0])
             if link:

@@ -4,18 +4,19 @@ A parent's uppers lie in the containers' namespaces, where no dump of the host's
 name them. Below ROOT, on a tmpfs that goes with the boot:
 
     lock                                flocked by whoever reads or writes
-    attachments/CONTAINERID:IFNAME      "NETWORK @NAMESPACE USED…"; written first, removed last
+    attachments/CONTAINERID:IFNAME      "NETWORK @NAMESPACE %COOKIE PATH USED…"; written first, removed last
     users/USED/CONTAINERID:IFNAME       empty; a parent's is flocked by an ADD for as long as it runs
     parents/PARENT                      what the parent is used as (LinkKind.use)
 
-NAMESPACE is the inode of the container's, by which a DEL knows it. USED is the key of something shared
+NAMESPACE is the inode of the container's, by which a DEL knows it; COOKIE tells it from a later one of that inode, and
+PATH is where the runtime had it (both left out where they are not known). USED is the key of something shared
 (cni_core.shared), which is a file's name: digits first, then of [0-9a-f.:,_].
 """
 
 from __future__ import annotations
 
 from errno import EEXIST, ENOTEMPTY
-from posix import close, rmdir
+from posix import close, rmdir, stat
 
 from cni_core.errors import DATA_DIRECTORY, TRY_AGAIN_LATER, CniError, strerror
 from cni_core.files import Directory
@@ -24,31 +25,56 @@ from cni_core.names import Attachment
 ROOT = "/run/cni-vlan"
 
 _NAMESPACE = "@"
+_COOKIE = "%"
+_PATH = "/"
 
 _USED_CHARACTERS = frozenset("0123456789abcdef.:,_")
 
 
 class Record:
     """Of one attachment: its network's name, the inode of its network namespace (0: an earlier version did not record
-    it), and the keys of what it uses, the oldest first.
+    it), and the keys of what it uses, the oldest first; of the namespace also its cookie (0 where none is known) and
+    the path that the runtime gave for it (empty likewise).
     """
 
-    __slots__ = ("namespace", "network", "used")
+    __slots__ = ("cookie", "namespace", "network", "path", "used")
 
-    def __init__(self, network: str, namespace: int, used: list[str]) -> None:
+    def __init__(self, network: str, namespace: int, used: list[str], cookie: int = 0, path: str = "") -> None:
         self.network = network
         self.namespace = namespace
         self.used = used
+        self.cookie = cookie
+        self.path = path if path[:1] == _PATH and len(path.split()) == 1 else ""  # else it would be several words
 
     @classmethod
     def parse(cls, text: str) -> Record:
         network, *rest = text.split(" ")
-        inodes = [int(part[1:]) for part in rest if part[:1] == _NAMESPACE and part[1:].isdigit()]
+        [inode, cookie] = [
+            next((int(part[1:]) for part in rest if part[:1] == mark and part[1:].isdecimal()), 0)
+            for mark in (_NAMESPACE, _COOKIE)
+        ]
+        path = next((part for part in rest if part[:1] == _PATH), "")
         used = [key for key in rest if key[:1].isdigit() and _USED_CHARACTERS.issuperset(key)]
-        return cls(network, inodes[0] if inodes else 0, used)
+        return cls(network, inode, used, cookie, path)
 
     def __str__(self) -> str:
-        return " ".join([self.network, f"{_NAMESPACE}{self.namespace}", *self.used])
+        words = [
+            self.network,
+            f"{_NAMESPACE}{self.namespace}",
+            f"{_COOKIE}{self.cookie}" * bool(self.cookie),
+            self.path,
+        ]
+        return " ".join([*filter(None, words), *self.used])
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the namespace is still where the runtime had it, or may be; not whether it is elsewhere."""
+        if not self.path:
+            return True
+        try:
+            return stat(self.path).st_ino == self.namespace
+        except OSError:
+            return False
 
 
 class Records:
@@ -113,13 +139,26 @@ class Records:
         text = self._text("attachments", attachment.record)
         return None if text is None else Record.parse(text)
 
-    def join(self, attachment: Attachment, network: str, namespace: int, parent: str, use: str) -> int:
+    def join(
+        self,
+        attachment: Attachment,
+        network: str,
+        namespace: int,
+        parent: str,
+        use: str,
+        cookie: int = 0,
+        path: str = "",
+    ) -> int:
         """Records that an attachment of the network, in the namespace of that inode, uses a parent, and as what.
 
         Returns a descriptor that tells others, until it is closed, that an ADD of the attachment runs. CniError
         TRY_AGAIN_LATER where another one does.
         """
-        self._note(attachment, network, namespace, parent)
+        before = self.of(attachment)
+        record = Record(network, namespace, before.used if before else [], cookie, path)
+        if before and str(before) != str(record):  # another namespace may have the inode of the one before
+            self._write("attachments", attachment.record, str(record))
+        self._note(attachment, record, [parent])
         with self._users(parent, create=True) as users:
             running = users.try_lock(attachment.record, create=True)
         if running is None:
@@ -130,19 +169,22 @@ class Records:
             self._write("parents", parent, use)
         return running
 
-    def add(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
-        """Records likewise that it uses something that is no parent."""
-        self._note(attachment, network, namespace, used)
-        with self._users(used, create=True) as users:
-            users.write(attachment.record, "")
+    def add(self, attachment: Attachment, network: str, namespace: int, used: list[str]) -> None:
+        """Records likewise that it uses what is no parent."""
+        self._note(attachment, Record(network, namespace, []), used)
+        for key in used:
+            with self._users(key, create=True) as users:
+                users.write(attachment.record, "")
 
-    def _note(self, attachment: Attachment, network: str, namespace: int, used: str) -> None:
+    def _note(self, attachment: Attachment, record: Record, used: list[str]) -> None:
         before = self.of(attachment)
-        if before is None or (before.network, before.namespace) != (network, namespace):
-            record = Record(network, namespace, [*(before.used if before else []), used])
+        known = set(before.used) if before else set()
+        new = [key for key in used if key not in known]
+        if before is None or (before.network, before.namespace) != (record.network, record.namespace):
+            record.used = [*(before.used if before else []), *new]
             self._write("attachments", attachment.record, str(record))
-        elif used not in before.used:
-            self._part("attachments").append(attachment.record, f" {used}")
+        elif new:
+            self._part("attachments").append(attachment.record, "".join(f" {key}" for key in new))
             self._read.pop(f"attachments/{attachment.record}")
 
     def restore(self, attachment: Attachment, before: Record | None) -> list[str]:
@@ -152,8 +194,10 @@ class Records:
         """
         now = self.of(attachment)
         if now is None:
+            if not before:
+                self._write("attachments", attachment.record, None)  # whatever has its name instead
             return []
-        kept = before.used if before else []
+        kept = set(before.used if before else ())
         left = [key for key in reversed(now.used) if key not in kept and self._remove_user(key, attachment)]
         self._write("attachments", attachment.record, str(before) if before else None)
         return left
@@ -181,13 +225,22 @@ class Records:
 
     def users(self, used: str) -> list[tuple[Attachment, str]]:
         """The attachments that use something, each with the name of its network."""
+        return [(attachment, self._network_of(attachment)) for attachment in self._users_of(used)]
+
+    def is_used(self, used: str) -> bool:
+        """Whether any attachment uses it."""
+        return bool(self._users_of(used))
+
+    def _users_of(self, used: str) -> list[Attachment]:
         try:
             with self._users(used, create=False) as users:
-                attachments = _attachments(users.names())
+                return _attachments(users.names())
         except FileNotFoundError:
             return []
-        records = [(attachment, self.of(attachment)) for attachment in attachments]
-        return [(attachment, record.network if record else "") for attachment, record in records]
+
+    def _network_of(self, attachment: Attachment) -> str:
+        """Without the rest of the record, which may be long; empty where there is none."""
+        return (self._text("attachments", attachment.record) or "").partition(" ")[0]
 
     def busy(self, parent: str) -> bool:
         """Whether an ADD to the parent is running in another process."""
@@ -199,10 +252,23 @@ class Records:
                 close(descriptor)
         return False
 
+    def all(self) -> list[tuple[Attachment, Record]]:
+        attachments = _attachments(self._part("attachments").names())
+        return [(attachment, record) for attachment in attachments if (record := self.of(attachment))]
+
+    def has_living(self, parent: str, besides: Attachment) -> bool:
+        """Whether another attachment's namespace is there, or may be, of those that are recorded to use a parent."""
+        try:
+            with self._users(parent, create=False) as users:
+                others = [found for found in _attachments(users.names()) if found != besides]
+        except FileNotFoundError:
+            return False
+        return any((record := self.of(other)) and record.is_there for other in others)
+
     def of_network(self, network: str) -> list[Attachment]:
         """The attachments of a network."""
         attachments = _attachments(self._part("attachments").names())
-        return [found for found in attachments if (record := self.of(found)) and record.network == network]
+        return [found for found in attachments if self._network_of(found) == network]
 
 
 def _attachments(names: list[str]) -> list[Attachment]:

@@ -28,8 +28,8 @@ REQUIRED = {
 class Request:
     """One call of a plugin.
 
-    config is the network configuration without its null members, as the schema of the plugin accepts it; args are the
-    pairs of CNI_ARGS; path the directories of CNI_PATH; netns and the parts of attachment are empty where not given.
+    config is the network configuration as Go reads it, which the schema of the plugin accepts; args are the pairs of
+    CNI_ARGS; path the directories of CNI_PATH; netns and the parts of attachment are empty where not given.
     own_netns: CNI_NETNS_OVERRIDE, by which the container's namespace may be our own.
     """
 

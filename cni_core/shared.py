@@ -9,23 +9,23 @@ from __future__ import annotations
 from cni_core import parent as parents
 from cni_core.address import Cidr
 from cni_core.errors import CniError
-from cni_core.names import short_name
+from cni_core.names import Attachment, short_name
 from cni_core.records import Records
 from cni_core.rtnl.messages import del_route, new_route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from cni_core.contracts import LinkKind
-    from cni_core.names import Attachment
     from cni_core.netns import Place
     from cni_core.network import Network
     from cni_core.records import Record
-    from cni_core.rtnl.messages import Link
+    from cni_core.rtnl.messages import InterfaceAddress, Link, Route
     from cni_core.task import Task
     from cni_core.undo import Steps
 
+_NOBODY = Attachment("", "")
 _ASKING = short_name("cni", "probe")  # of links beside the parent; in a container they have the attachment's name
 
 
@@ -98,6 +98,7 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
     with Records(create=True) as records:
         plan = parents.plan(network, home.rtnl)
         parents.refuse_unusable(plan, home.rtnl)
+        parents.refuse_forbidden(plan, network, task.kind, home.rtnl)
         parent = plan.parent
         if not parent or plan.is_unfinished:
             parent = steps.take(
@@ -110,9 +111,12 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
         _claim(task, parent, key, records)
         before = records.of(attachment)
 
+        inside = task.container
         running = steps.take(
             "record the attachment",
-            lambda: records.join(attachment, network.name, task.container.inode, key, task.kind.use(network)),
+            lambda: records.join(
+                attachment, network.name, inside.inode, key, task.kind.use(network), inside.cookie, inside.path
+            ),
             lambda: _restore(task, before),
         )
         return parent, running
@@ -127,6 +131,7 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
     from cni_core import hostroutes  # not for macvlan to pay for
 
     attachment, network, host = task.attachment, task.network, task.host
+    hostroutes.refuse_too_many(subnets)
     with Records(create=True) as records:
         remove_unused_routes(records, host)
         routes = hostroutes.main_table(host.rtnl, subnets)
@@ -137,8 +142,8 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
         key, before = SharedParent(host.inode, parent.index), records.of(attachment)
 
         def make() -> None:
-            for subnet in wanted:
-                records.add(attachment, network.name, task.container.inode, str(SharedRoute(key, subnet)))
+            needed = [str(SharedRoute(key, subnet)) for subnet in wanted]
+            records.add(attachment, network.name, task.container.inode, needed)
             messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
             if messages and parent.up:  # else the kernel takes none (ENETDOWN); the next ADD makes them
                 host.rtnl.execute(*messages)
@@ -153,8 +158,8 @@ def recorded_subnets(task: Task, parent: Link, subnets: list[Cidr]) -> list[Cidr
             record = records.of(task.attachment)
     except FileNotFoundError:
         return []
-    key = SharedParent(task.host.inode, parent.index)
-    return [subnet for subnet in subnets if record and str(SharedRoute(key, subnet)) in record.used]
+    key, used = SharedParent(task.host.inode, parent.index), set(record.used if record else ())
+    return [subnet for subnet in subnets if str(SharedRoute(key, subnet)) in used]
 
 
 def _restore(task: Task, before: Record | None) -> None:
@@ -167,12 +172,16 @@ def _restore(task: Task, before: Record | None) -> None:
 
 def _claim(task: Task, parent: Link, key: str, records: Records) -> None:
     """CniError PARENT_UNUSABLE unless the network may use the parent now; forgets attachments that are dead."""
-    if is_evident(task.kind, task.network, records.use(key)):
+    recorded = records.use(key)
+    if is_evident(task.kind, task.network, recorded) and not (
+        # The kernel would not refuse it: where all that are recorded died, the link there may be somebody else's.
+        recorded and task.kind.SWITCHES_OTHERS and not records.has_living(key, task.attachment)
+    ):
         return
     from cni_core.claims import Claim  # not for a call to pay for that need not ask
     from cni_core.uppers import Uppers
 
-    claim = Claim(task.kind, task.network, key, records)
+    claim = Claim(task.kind, task.network, key, records, task.attachment)
     with Uppers(parent, task.home, task.attachment.link_name, task.container) as uppers:
         for dead in claim.settle(uppers, lambda: _on(parent, task.home, task.host)):
             records.leave(dead)
@@ -189,8 +198,13 @@ def _on(parent: Link, home: Place, host: Place) -> Iterator[Link]:
     """The links on a parent, those beside it first."""
     from cni_core.uppers import elsewhere
 
-    yield from (link for link in home.rtnl.links() if link.parent == parent.index and link.parent_nsid is None)
+    yield from _beside(parent, home)
     yield from (link for link, _ in elsewhere(parent.index, host))
+
+
+def _beside(parent: Link, home: Place) -> list[Link]:
+    """The links on a parent in its own namespace."""
+    return home.rtnl.links(lambda link: link.parent == parent.index and link.parent_nsid is None)
 
 
 # The end of attachments
@@ -246,16 +260,33 @@ def remove_unused_routes(records: Records, host: Place) -> None:
     addresses of the links there are.
     """
     from cni_core import hostroutes
-    from cni_core.uppers import elsewhere
 
+    unused: dict[int, dict[Cidr, Route]] = {}  # by the parent's index and the subnet
     for route in hostroutes.ours(hostroutes.main_table(host.rtnl)):
         key = SharedRoute(SharedParent(host.inode, route.links[0]), route.dst)
-        if not records.users(str(key)) and not any(
-            address.cidr.address in route.dst
-            for link, place in elsewhere(key.parent.index, host)
-            for address in place.rtnl.addresses(link.index)
-        ):
-            host.rtnl.execute(del_route(route))
+        if not records.is_used(str(key)):
+            unused.setdefault(route.links[0], {})[route.dst] = route
+    for parent, routes in unused.items():
+        needed = _addressed(routes, parent, host)
+        host.rtnl.execute(*[del_route(route) for subnet, route in routes.items() if subnet not in needed])
+
+
+def _addressed(subnets: Collection[Cidr], parent: int, host: Place) -> set[Cidr]:
+    """Those of the subnets in which a link on the parent of that index has an address, in whatever namespace."""
+    from cni_core.uppers import elsewhere
+
+    lengths = {(subnet.family, subnet.length) for subnet in subnets}
+    found: set[Cidr] = set()
+
+    def note(address: InterfaceAddress) -> bool:
+        cidr = address.cidr
+        around = [Cidr(cidr.address, length).subnet for family, length in lengths if family == cidr.family]
+        found.update(subnet for subnet in around if subnet in subnets)
+        return False  # a container has as many as its root likes
+
+    for link, place in elsewhere(parent, host):
+        place.rtnl.addresses(link.index, note)
+    return found
 
 
 def _remove_orphan(network: Network, host: Place, container: Place | None) -> None:
@@ -278,7 +309,15 @@ def _remove_unrecorded_parent(records: Records, network: Network, host: Place, c
         SharedParent(home.inode, lower.index).remove_unused(records, host, container)
 
 
-# For people
+# STATUS, and for people
+
+
+def has_attachments(network: Network) -> bool:
+    try:
+        with Records(create=False) as records:
+            return bool(records.of_network(network.name))
+    except FileNotFoundError:  # nothing since the boot
+        return False
 
 
 def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place) -> None:
@@ -291,7 +330,7 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
     parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
         key = str(SharedParent(host.inode, parent.index))
-        claim = Claim(kind, network, key, records)
+        claim = Claim(kind, network, key, records, _NOBODY)
         if not is_evident(kind, network, records.use(key)):
             claim.settle(uppers, lambda: _on(parent, host, host))
         claim.refuse_newcomer(uppers)
@@ -302,7 +341,7 @@ def carries_anything(parent: Link, home: Place) -> bool:
     from cni_core.uppers import Uppers, elsewhere
 
     with Uppers(parent, home, _ASKING, home) as uppers:
-        if any(link.parent == parent.index and link.parent_nsid is None for link in home.rtnl.links()):
+        if _beside(parent, home):
             return True
         if not uppers.are_none:
             return True

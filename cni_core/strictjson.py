@@ -9,6 +9,7 @@ from __future__ import annotations
 MAX_BYTES = 1 << 20
 MAX_BYTES_WITH_RESULT = 8 << 20  # of a configuration with the prevResult that an ADD of MAX_BYTES can have given
 MAX_DEPTH = 100
+_VALUES = 2  # the limit on values is that on bytes, shifted by so much: none that is of use takes less than four
 
 _WHITESPACE = " \t\n\r"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -31,6 +32,9 @@ def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     """
     if len(data) > limit:
         raise JsonError(f"longer than {limit} bytes")
+    # As many values there are at most. Each takes twenty times the room that it has in the text, if it is [].
+    if sum(map(data.count, (b",", b"[", b"{"))) > limit >> _VALUES:
+        raise JsonError(f"more than {limit >> _VALUES} commas and brackets")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

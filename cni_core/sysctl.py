@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from posix import O_CLOEXEC, O_RDONLY, O_WRONLY, close, open as open_fd, read as read_fd, write as write_fd
+from posix import (
+    F_OK,
+    O_CLOEXEC,
+    O_RDONLY,
+    O_WRONLY,
+    access,
+    close,
+    open as open_fd,
+    read as read_fd,
+    write as write_fd,
+)
 
 from cni_core.errors import KERNEL_REFUSED, CniError, strerror
 
@@ -29,6 +39,11 @@ def write(value: str, *path: str) -> None:
             close(fd)
     except OSError as error:
         raise CniError(KERNEL_REFUSED, f"could not set sysctl {'.'.join(path)}={value}: {strerror(error)}") from None
+
+
+def exists(*path: str) -> bool:
+    """Whether the kernel has it, or a directory of such, as conf/eth0 below net/ipv6."""
+    return access(_file(path), F_OK)
 
 
 def try_to_write(value: str, *path: str) -> None:

@@ -6,9 +6,9 @@ The kernel does not mix kinds on a parent, so whether a link of one can be made 
 from __future__ import annotations
 
 from errno import EBUSY, EINVAL
-from posix import listdir, stat
 
 from cni_core.errors import CniError
+from cni_core.namespaces import paths
 from cni_core.rtnl.messages import del_link, new_link, u16, u32
 from cni_core.rtnl.socket import KernelError
 
@@ -78,31 +78,15 @@ class Uppers:
 
 def elsewhere(parent: int, host: Place) -> Iterator[tuple[Link, Place]]:
     """The links on a parent of the host in whatever other namespace we can enter, each with its place."""
-    for path in _namespaces():
+
+    def on_it(link: Link) -> bool:
+        # The other end of a veth is told as its parent, too.
+        return link.parent == parent and link.parent_nsid is not None and link.kind != "veth"
+
+    for path in paths():
         try:
             with host.container(path) as place:
-                for link in place.rtnl.links():
-                    # The other end of a veth is told as its parent, too.
-                    if link.parent == parent and link.parent_nsid is not None and link.kind != "veth":
-                        yield link, place
+                for link in place.rtnl.links(on_it):
+                    yield link, place
         except (CniError, OSError):  # gone meanwhile, or the host's own
             continue
-
-
-def _namespaces() -> Iterator[str]:
-    """A path of every network namespace that has a name or a process."""
-    seen = set()
-    for directory, suffix in (("/run/netns", ""), ("/proc", "/ns/net")):
-        try:
-            names = listdir(directory)
-        except OSError:
-            continue
-        for name in names:
-            path = f"{directory}/{name}{suffix}"
-            try:
-                inode = stat(path).st_ino
-            except OSError:
-                continue
-            if inode not in seen:
-                seen.add(inode)
-                yield path

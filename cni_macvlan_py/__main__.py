@@ -1,4 +1,4 @@
-"""The program cni-macvlan-py, which under the name host-local is that plugin."""
+"""The program cni-macvlan-py, which under the names host-local and lan-local is those plugins."""
 
 from __future__ import annotations
 
@@ -18,9 +18,19 @@ def macvlan() -> Plugin:
 
 
 def host_local() -> Plugin:
-    import ipam.plugin
+    from cni_core.schema.validators import host_local_plugin
+    from ipam import host_local
+    from ipam.plugin import Addresses
 
-    return ipam.plugin
+    return Addresses(host_local, "host-local", host_local_plugin)
+
+
+def lan_local() -> Plugin:
+    from cni_core.schema.validators import lan_local_plugin
+    from ipam import lan_local
+    from ipam.plugin import Addresses
+
+    return Addresses(lan_local, "lan-local", lan_local_plugin)
 
 
 def commands() -> Commands:
@@ -29,4 +39,4 @@ def commands() -> Commands:
     return lambda program, arguments: main(program, "macvlan", arguments)
 
 
-main({"macvlan": macvlan, "host-local": host_local}, commands)
+main({"macvlan": macvlan, "host-local": host_local, "lan-local": lan_local}, commands)

@@ -53,6 +53,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "master": "eth0",
         "ipam": {"ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd09::/64"}]]},
     },
+    "hostaccess": {"type": "macvlan", "master": "eth0", "hostAccess": True},
     "delegated": {"type": "macvlan", "master": "eth0", "ipam": {"type": "addresses"}},
 }
 COMMANDS = ("ADD", "DEL", "GC")
@@ -80,6 +81,7 @@ class Harness:
     def __init__(self, net: Topology, directory: str, network: str) -> None:
         self.node, self.pod, beyond = net.host("node"), net.host("pod"), net.host("beyond")
         net.cable(self.node, "eth0", beyond, "eth0")
+        self.node.address("eth0", "10.9.0.250/24")  # at which a container may reach the node
         self.directory = directory
         self.data_dir = tempfile.mkdtemp(dir="/run")
         shutil.rmtree(RECORDS, ignore_errors=True)
@@ -160,7 +162,9 @@ class Harness:
         if command != "ADD":
             self._succeed("ADD")
         if command == "GC":
-            self.pod.ip("link del eth0")  # as with its namespace
+            for link in links(self.pod):
+                if link.startswith(("eth0", "host-")):
+                    self.pod.ip(f"link del {link}")  # as with its namespace
         yield
         again = "GC" if command == "GC" else "DEL"
         self._succeed(again)

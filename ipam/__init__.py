@@ -1,4 +1,4 @@
-"""Where addresses come from: nowhere (no `ipam`), host-local, answered in process, or another plugin, executed."""
+"""Where addresses come from: nowhere (no `ipam`), host-local or lan-local, in process, or another plugin, executed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ def choose(request: Request) -> Ipam:
         from ipam import host_local
 
         return host_local
+    if kind == "lan-local":
+        from ipam import lan_local
+
+        return lan_local
     from ipam import delegate
 
     return delegate

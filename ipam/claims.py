@@ -70,10 +70,13 @@ class Need(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """held: as written; lost: addresses that this node held and others have now, with those."""
+    """held: as written; lost: addresses that this node held and others have now, with those; unclaimed: of each pool,
+    how many addresses nobody has (of tidy alone).
+    """
 
     held: Held
     lost: tuple[tuple[Address, Owner], ...] = ()
+    unclaimed: tuple[int, ...] = ()
 
 
 MOST_AHEAD = 8
@@ -256,13 +259,17 @@ class Member:
             held = yield from self._give_back(held, back)
         elif (held.wary, held.ahead) != (before.wary, before.ahead):
             yield Keep(held)
-        return Outcome(held, tuple(lost.items()))
+        unclaimed = (pool.size - claimed for pool, claimed in zip(pools, view.claimed, strict=True))
+        return Outcome(held, tuple(lost.items()), tuple(unclaimed))
 
     def adopt(self, held: Held | None, addresses: Sequence[Address]) -> Operation[Outcome]:
-        """Claims addresses that have leases already. CniError COMMAND_REFUSED naming every one that another has."""
+        """Claims addresses that have leases already. CniError COMMAND_REFUSED naming every one that another has.
+
+        What a lost state of this network had claimed is taken up, too: the lease tells who uses it.
+        """
         held, view, lost = yield from self._open(held, ())
         self._refuse_barred(view)
-        won, others = yield from self._make_ours(held, addresses, self._guards(view))
+        won, others = yield from self._make_ours(held.but(wary=""), addresses, self._guards(view))
         held = _with(held, won)
         yield Keep(held)  # R1
         others |= lost

@@ -14,6 +14,7 @@ from _signal import (
     SIGKILL,
     SIGPIPE,
     SIGTERM,
+    SIGXFSZ,
     getsignal,
     pthread_sigmask,
     signal,
@@ -249,7 +250,7 @@ def _run(executable: str, environment: dict[bytes, bytes], standard: Sequence[Sc
                 file_actions=actions,
                 setpgroup=0,  # so that what it starts can be ended with it
                 setsigmask=mask,
-                setsigdef=[SIGPIPE],  # which we ignore
+                setsigdef=[SIGPIPE, SIGXFSZ],  # which we ignore
             )
         except OSError as error:
             problem = f"{executable} cannot be executed: {strerror(error)}"

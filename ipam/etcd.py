@@ -25,7 +25,7 @@ from ipam.verbs import Answer, Claim, Done, GiveBack, KeyRange, List, Listing, R
 
 Json = dict[str, Any]
 
-# Seconds: of one endpoint, and of a contact in all.
+# Seconds: of one endpoint, where there are others to be asked, and of a contact in all.
 ENDPOINT_PATIENCE = 1.0
 PATIENCE = 2.0
 
@@ -106,6 +106,11 @@ class Etcd:
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             return Unknown(f"{self._endpoints[0]}: not the answer of an etcd: {error!r}")
 
+    @property
+    def answering(self) -> str:
+        """The endpoint that answered last."""
+        return self._endpoints[0] if self._endpoints else ""
+
     def version(self) -> str:
         """Of the member that answers, as 3.5.9; empty where it says none. CniError NOT_AVAILABLE where none answers."""
         try:
@@ -162,7 +167,9 @@ class Etcd:
 
     def _exchange(self, endpoint: str, path: str, document: Json | None) -> Json:
         """One request to one endpoint."""
-        left = min(ENDPOINT_PATIENCE, self._deadline - monotonic())
+        left = self._deadline - monotonic()
+        if len(self._endpoints) > 1:
+            left = min(ENDPOINT_PATIENCE, left)
         if left <= 0:
             raise _Failed("no time was left to ask it", is_open=False)
         until = monotonic() + left

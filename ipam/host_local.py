@@ -3,35 +3,72 @@
 from __future__ import annotations
 
 from cni_core.address import Address, Cidr
-from cni_core.errors import ADDRESS_UNAVAILABLE, CHECK_DIFFERS, INVALID_CONFIG, POOL_EXHAUSTED, CniError
+from cni_core.errors import (
+    ADDRESS_UNAVAILABLE,
+    CHECK_DIFFERS,
+    DATA_DIRECTORY,
+    INVALID_CONFIG,
+    POOL_EXHAUSTED,
+    CniError,
+)
+from cni_core.files import is_there_a_policy
 from cni_core.names import Attachment
 from cni_core.result import IP, Result, RouteSpec
-from ipam.ranges import RangeSet, assign, range_sets
+from ipam.ranges import Places, RangeSet, assign, range_sets
 from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Protocol
 
     from cni_core.request import Request
     from cni_core.undo import Steps
 
+    class Lease(Protocol):
+        """Leases an address of each set to the request's attachment. What is new is added to given before it is leased:
+        a signal may come at once.
+        """
+
+        def __call__(
+            self,
+            request: Request,
+            sets: list[RangeSet],
+            places: Places,
+            asked: list[Address | None],
+            refused: Mapping[Address, str],
+            given: list[Address],
+            *,
+            again: bool,
+        ) -> list[Address]: ...
+
+
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
 _TRIES = 8
+_NAMED = 3  # of dead containers, in an error
 
 
 NEEDS_LINK = False
 
 
-def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again: bool = True) -> Result:
+def add(
+    request: Request,
+    steps: Steps,
+    refused: Mapping[Address, str],
+    *,
+    again: bool = True,
+    lease: Lease | None = None,
+) -> Result:
     """One address of each range set, and the configuration's routes and resolvConf.
 
     again: an attachment that has addresses is given them again. Else it is refused while they are of this boot, as by
     Go's host-local: a plugin that is called twice must not undo, by its second failure, the first call's lease.
+    lease: what is to lease them, where not all of the sets may be given.
     """
+    lease = lease or _lease_all
     sets = range_sets(request)
-    asked = assign(sets, request.ips)
+    places = Places(sets)
+    asked = assign(sets, places, request.ips)
     routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
     dns: dict[str, Any] = {}
     if request.ipam.get("resolvConf"):
@@ -41,7 +78,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
     given: list[Address] = []
     addresses = steps.take(
         "lease addresses",
-        lambda: _lease_all(request, sets, asked, refused, given, again=again),
+        lambda: lease(request, sets, places, asked, refused, given, again=again),
         lambda: _give_back(request, given),
     )
     ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
@@ -51,7 +88,7 @@ def add(request: Request, steps: Steps, refused: Mapping[Address, str], *, again
 def delete(request: Request) -> None:
     """Releases every address of the attachment."""
     try:
-        with _store(request, create=False) as store:
+        with store_of(request, create=False) as store:
             store.release_all(_holder(request, store))
     except FileNotFoundError:
         pass  # no directory, no lease
@@ -60,14 +97,14 @@ def delete(request: Request) -> None:
 def check(request: Request) -> None:
     """CniError unless the attachment holds a lease, and one of each address of ours that prevResult gives it."""
     try:
-        with _store(request, create=False) as store:
-            held = store.held_by(_holder(request, store))
+        with store_of(request, create=False) as store:
+            held = set(store.held_by(_holder(request, store)))
     except FileNotFoundError:
-        held = []
+        held = set()
     result = request.prev_result
     given = [ip.cidr.address for ip in result.ips_of(request.ifname, request.netns)] if result else []
-    sets = range_sets(request)
-    lost = [address for address in given if address not in held and any(part.range_of(address) for part in sets)]
+    places = Places(range_sets(request))
+    lost = [address for address in given if address not in held and places.of(address)]
     if lost or not held:
         raise CniError(
             CHECK_DIFFERS,
@@ -82,7 +119,7 @@ def gc(request: Request) -> None:
     valid = request.valid_attachments
     containers = {attachment.container_id for attachment in valid}
     try:
-        with _store(request, create=False) as store:
+        with store_of(request, create=False) as store:
             for address, holder in store.leases():
                 if holder not in valid and (holder.ifname or holder.container_id not in containers):
                     store.release(address)
@@ -94,7 +131,7 @@ def gc(request: Request) -> None:
 def status(request: Request) -> None:
     """CniError where a range set has no free address left, or the leases cannot be written."""
     sets = range_sets(request)
-    with _store(request) as store:
+    with store_of(request) as store:
         taken = store.taken()
         for part in sets:
             if all(str(address) in taken for address in part.candidates(None)) and not store.holds_earlier_boots():
@@ -108,21 +145,75 @@ def subnets(request: Request) -> list[Cidr]:
 def _lease_all(
     request: Request,
     sets: list[RangeSet],
+    places: Places,
     asked: list[Address | None],
     refused: Mapping[Address, str],
     given: list[Address],
     *,
     again: bool,
 ) -> list[Address]:
-    """One address of each set. What is new is added to given before it is leased: a signal may come at once."""
-    with _store(request) as store:
-        held = store.held_by(request.attachment)
-        if held and not again:
-            _refuse_again(request.attachment, store, held, sets, asked)
-        if held:
-            store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-        lease = Leasing(request.attachment, store, held, refused, given)
-        return [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    """One address of each set (Lease)."""
+    try:
+        with store_of(request) as store:
+            return lease_in(store, request, sets, places, asked, refused, given, again=again)
+    except CniError as error:
+        if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
+            error.details += _told_of_the_dead(request.name)
+        raise
+
+
+def lease_in(
+    store: Store,
+    request: Request,
+    sets: list[RangeSet],
+    places: Places,
+    asked: list[Address | None],
+    refused: Mapping[Address, str],
+    given: list[Address],
+    *,
+    again: bool,
+) -> list[Address]:
+    """One address of each set (Lease), for who has the lock of the leases.
+
+    The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
+    """
+    held = store.held_by(request.attachment)
+    if held and not again:
+        _refuse_again(request.attachment, store, held, sets, asked)
+    if held:
+        store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
+    of_set = _by_set(held, places, asked, refused)
+    lease = Leasing(request.attachment, store, of_set, refused, given, _owner(request))
+    addresses = [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
+    if given:
+        store.hold(request.attachment, held + given)
+    return addresses
+
+
+def _told_of_the_dead(network: str) -> str:
+    """Of what leases may be free though an ADD does not take them: it may not see the namespaces of all containers."""
+    from cni_core.dead import dead
+
+    try:
+        found = [str(attachment) for attachment in dead(network)]
+    except CniError:  # what is told is the exhausted pool
+        return ""
+    if not found:
+        return ""
+    who = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    return f" Of {who} the namespace is gone: `leases release --dead {network}` frees what they had."
+
+
+def _by_set(
+    held: list[Address], places: Places, asked: list[Address | None], refused: Mapping[Address, str]
+) -> dict[int, Address]:
+    """Of each set the first address held that the attachment can keep: the one that is asked for, if one is."""
+    found: dict[int, Address] = {}
+    for address in held:
+        place = places.of(address)
+        if place and asked[place[0]] in (None, address) and address not in refused:
+            found.setdefault(place[0], address)
+    return found
 
 
 def _refuse_again(
@@ -139,82 +230,111 @@ def _refuse_again(
             )
 
 
+def _owner(request: Request) -> str:
+    """Whom the addresses are for, where their order follows from that; else empty."""
+    if request.ipam.get("order") != "stable":
+        return ""
+    from cni_core import stable
+
+    return stable.owner(request)
+
+
 class Leasing:
-    """Of addresses to one attachment. held: those that it has; refused: those that cannot be given, with the reason;
-    given: those that are new.
+    """Of addresses to one attachment. held: those that it has, by the number of the set; refused: those that cannot be
+    given, with the reason; given: those that are new; owner: whom they are for, in a stable order, empty for the next
+    free one.
     """
 
-    __slots__ = ("_attachment", "_given", "_held", "_refused", "_store")
+    __slots__ = ("_attachment", "_given", "_held", "_owner", "_refused", "_store", "_taken")
 
     def __init__(
         self,
         attachment: Attachment,
         store: Store,
-        held: list[Address],
+        held: Mapping[int, Address],
         refused: Mapping[Address, str],
         given: list[Address],
+        owner: str,
     ) -> None:
         self._attachment = attachment
         self._store = store
         self._held = held
         self._refused = refused
         self._given = given
+        self._owner = owner
+        self._taken: set[str] | None = None  # the directory, once it was read: while it is locked only we change it
 
     def one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
         """Of range set number index: the address it holds already, the one asked for, or the next free one.
 
         It holds one where an earlier ADD was killed, or was before a reboot.
         """
-        for address in self._held:
-            if part.range_of(address) and asked in (None, address) and address not in self._refused:
-                return address
-        address = self._asked(index, part, asked) if asked else self._next_free(index, part)
-        self._held.append(address)
-        self._store.hold(self._attachment, self._held)
-        return address
+        if index in self._held:
+            return self._held[index]
+        return self._asked(index, part, asked) if asked else self._next_free(index, part)
 
     def _asked(self, index: int, part: RangeSet, address: Address) -> Address:
-        _refuse_impossible(part, address)
+        refuse_impossible(part, address)
         if address in self._refused:
             raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
         self._given.append(address)
-        if not self._store.reserve(index, address, self._attachment):
-            holder = self._store.holder(address)
-            if not holder or not self._store.is_of_an_earlier_boot(holder, address):
-                raise _taken(self._store, address, part)
-            self._store.release_all(holder)
-            self._store.reserve(index, address, self._attachment)
+        if not self._reserve_or_take_back(index, address):
+            raise _taken(self._store, address, part)
         return address
+
+    def _reserve_or_take_back(self, index: int, address: Address) -> bool:
+        """Also where somebody of an earlier boot holds it, who is gone."""
+        if self._reserve(index, address):
+            return True
+        holder = self._store.holder(address)
+        if not holder or not self._store.is_of_an_earlier_boot(holder, address):
+            return False
+        self._store.release_all(holder)
+        return self._reserve(index, address)
 
     def _next_free(self, index: int, part: RangeSet) -> Address:
         store = self._store
         while True:
-            taken: set[str] = set()
-            for tried, address in enumerate(part.candidates(store.last(index))):
-                if tried == _TRIES:
-                    taken = store.taken()
-                if str(address) in taken or address in self._refused:
+            candidates, tries = self._candidates(index, part)
+            for tried, address in enumerate(candidates):
+                if tried == tries and self._taken is None:
+                    self._taken = store.taken()
+                # The first of a stable order may be of its own earlier incarnation, before a reboot.
+                own = self._owner and tried == 0
+                if address in self._refused or (not own and self._taken and str(address) in self._taken):
                     continue
                 self._given.append(address)
-                if store.reserve(index, address, self._attachment):
+                if (self._reserve_or_take_back if own else self._reserve)(index, address):
                     return address
                 self._given.pop()
+            self._taken = None
             if not store.release_earlier_boots():
                 raise _exhausted(part)
+
+    def _reserve(self, index: int, address: Address) -> bool:
+        return self._store.reserve(index, address, self._attachment)
+
+    def _candidates(self, index: int, part: RangeSet) -> tuple[Iterator[Address], int]:
+        """Every address that can be chosen, in order, and how many of them to try before all leases are looked at."""
+        if not self._owner:
+            return part.candidates(self._store.last(index)), _TRIES
+        from ipam import stable
+
+        return stable.candidates(part, self._owner), stable.TRIES
 
 
 def _give_back(request: Request, given: list[Address]) -> None:
     if given:
         attachment = request.attachment
-        with _store(request) as store:
-            held = store.held_by(attachment)
+        with store_of(request) as store:
+            held, back = store.held_by(attachment), set(given)
             for address in given:
                 if store.holder(address) == attachment:  # the index may not know of it yet
                     store.release(address)
-            store.hold(attachment, [address for address in held if address not in given])
+            store.hold(attachment, [address for address in held if address not in back])
 
 
-def _refuse_impossible(part: RangeSet, address: Address) -> None:
+def refuse_impossible(part: RangeSet, address: Address) -> None:
     inside = part.range_of(address)
     why = inside.refusal(address) if inside else f"it is not in {part}"
     if why:
@@ -260,9 +380,36 @@ def route_of(index: int, document: dict[str, object]) -> RouteSpec:
     return route
 
 
-def _store(request: Request, *, create: bool = True) -> Store:
-    data_dir: str = request.ipam.get("dataDir") or DEFAULT_DATA_DIR
-    return Store(data_dir.rstrip("/"), request.name, create=create)
+def data_dir_of(request: Request, *, create: bool = True) -> str:
+    """CniError where the node's administrator does not allow it; without create, FileNotFoundError."""
+    data_dir: str = request.ipam.get("dataDir") or ""
+    if data_dir and is_there_a_policy():
+        _refuse_directory(data_dir, create=create)
+    return (data_dir or DEFAULT_DATA_DIR).rstrip("/")
+
+
+def store_of(request: Request, *, create: bool = True) -> Store:
+    return Store(data_dir_of(request, create=create), request.name, create=create)
+
+
+def _refuse_directory(data_dir: str, *, create: bool) -> None:
+    """CniError where the node's administrator does not allow it; of what only takes back, FileNotFoundError.
+
+    Nothing is touched in such a directory, whatever is there. While the administrator's file cannot be used, nothing is
+    given, and everything can be taken back.
+    """
+    from cni_core.policy import of_the_node  # not for a node to pay for that has none
+
+    try:
+        why = of_the_node().refuses_directory(data_dir)
+    except CniError:
+        if create:
+            raise
+        return
+    if why and not create:
+        raise FileNotFoundError(data_dir)
+    if why:
+        raise CniError(DATA_DIRECTORY, f"{data_dir} cannot be used: {why}", path=("ipam", "dataDir"))
 
 
 def _holder(request: Request, store: Store) -> Attachment:

@@ -76,9 +76,13 @@ def reserve(domain: Domain, addresses: Sequence[Address], owner: Owner) -> Opera
         listing = yield from look_up(List(tuple(map(only, keys))), domain.engine)
         for key, records in zip(keys, listing.records, strict=True):
             if not records or owner_of(records[0]) != owner:
-                others.append(f"{keys[key]} is {owner_of(records[0])}'s" if records else f"{keys[key]} changed")
+                others.append(f"{keys[key]} {_whose(owner_of(records[0])) if records else 'changed'}")
     if others:
         raise CniError(ADDRESS_UNAVAILABLE, f"not reserved: {'; '.join(others)}")
+
+
+def _whose(owner: Owner) -> str:
+    return f"is {owner}" if owner.reserved else f"is {owner}'s"
 
 
 def release(domain: Domain, addresses: Sequence[Address], owner: Owner) -> Operation[int]:

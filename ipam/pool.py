@@ -56,6 +56,15 @@ class Pool:
         number = number_of(address)
         return any(first <= number <= last for first, last in self.spans)
 
+    def __getitem__(self, index: int) -> Address:
+        """IndexError where it has no so many."""
+        if index >= 0:
+            for first, last in self.spans:
+                if index <= last - first:
+                    return address_of(first + index)
+                index -= last - first + 1
+        raise IndexError(index)
+
     @property
     def bounds(self) -> tuple[Span, ...]:
         """Spans that hold every address of the pool, and where it has many holes, some of those too."""

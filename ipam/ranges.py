@@ -125,6 +125,15 @@ class Range:
             return f"it is the {'network' if address == self.subnet.first else 'broadcast'} address of {self.subnet}"
         return ""
 
+    def only(self, addresses: Iterable[Address]) -> Range:
+        """The same range, of which no others can be chosen than those of these that could be."""
+        part = object.__new__(Range)
+        for name in self.__slots__:
+            setattr(part, name, getattr(self, name))
+        values = sorted(address.value for address in addresses if address.family == self.family)
+        part.chosen = [(one, one) for one in values if any(first <= one <= last for first, last in self.chosen)]
+        return part
+
     def __str__(self) -> str:
         return f"{self.start}-{self.end}"
 
@@ -147,6 +156,12 @@ class RangeSet:
     def range_of(self, address: Address) -> Range | None:
         """The range that has the address between its bounds."""
         return next((part for part in self.ranges if address in part), None)
+
+    def only(self, addresses: Iterable[Address]) -> RangeSet:
+        """The same set, of which no others can be chosen than those of these that could be."""
+        part = object.__new__(RangeSet)
+        part.ranges = [one.only(addresses) for one in self.ranges]
+        return part
 
     @property
     def size(self) -> int:
@@ -185,7 +200,7 @@ def range_sets(request: Request) -> list[RangeSet]:
     flat = [[ipam]] if ipam.get("subnet") else []
     configured: list[list[dict[str, Any]]] = request.ip_ranges + flat + ipam.get("ranges", [])
     if not configured:
-        raise CniError(INVALID_CONFIG, "host-local needs a subnet or ranges", path=("ipam",))
+        raise CniError(INVALID_CONFIG, f"{ipam.get('type', 'host-local')} needs a subnet or ranges", path=("ipam",))
     sets = [RangeSet(part) for part in configured]
     _refuse_overlaps(sets)
     families = [part.family for part in sets]
@@ -195,14 +210,39 @@ def range_sets(request: Request) -> list[RangeSet]:
     return sets
 
 
-def assign(sets: list[RangeSet], asked: list[Address]) -> list[Address | None]:
+class Places:
+    """Where an address belongs: by bisection, since there may be thousands of ranges, and of addresses to be asked for.
+
+    No two of the ranges overlap.
+    """
+
+    __slots__ = ("_ordered",)
+
+    def __init__(self, sets: list[RangeSet]) -> None:
+        self._ordered = _ordered(sets)
+
+    def of(self, address: Address) -> tuple[int, Range] | None:
+        """The number of the set, and its range that has the address between its bounds; None where no range has."""
+        low, high = 0, len(self._ordered)
+        while low < high:
+            middle = (low + high) // 2
+            if self._ordered[middle][:2] <= (address.family, address.value):
+                low = middle + 1
+            else:
+                high = middle
+        _, _, number, _, part = self._ordered[low - 1]
+        return (number, part) if low and address in part else None
+
+
+def assign(sets: list[RangeSet], places: Places, asked: list[Address]) -> list[Address | None]:
     """For each set the address asked for of it, if any. CniError where one belongs to no set, or two to one."""
     assigned: list[Address | None] = [None] * len(sets)
     for address in asked:
-        where = next((i for i, part in enumerate(sets) if part.range_of(address)), None)
-        if where is None:
+        found = places.of(address)
+        if found is None:
             ranges = "; ".join(str(part) for part in sets)
             raise CniError(ADDRESS_UNAVAILABLE, f"{_NOT_ALL}: {address} is in no range: {ranges}")
+        where = found[0]
         if assigned[where]:
             problem = (
                 f"{_NOT_ALL}: {address} and {assigned[where]} are both of range set {sets[where]}, which gives one"
@@ -212,14 +252,23 @@ def assign(sets: list[RangeSet], asked: list[Address]) -> list[Address | None]:
     return assigned
 
 
-def _refuse_overlaps(sets: list[RangeSet]) -> None:
-    """Within a set or between two: where any overlap, two that follow one another in order of their starts do."""
-    ordered = sorted(
-        ((part.family, part.start.value, part.end.value, i, part) for i, one in enumerate(sets) for part in one.ranges),
+def _ordered(sets: list[RangeSet]) -> list[tuple[int, int, int, int, Range]]:
+    """All ranges, each with its family, its start, its set's number and its own there, in order of their starts."""
+    return sorted(
+        (
+            (part.family, part.start.value, i, j, part)
+            for i, one in enumerate(sets)
+            for j, part in enumerate(one.ranges)
+        ),
         key=lambda entry: entry[:4],
     )
-    for (family, _, end, i, one), (next_family, start, _, j, other) in zip(ordered, ordered[1:], strict=False):
-        if family == next_family and start <= end:
+
+
+def _refuse_overlaps(sets: list[RangeSet]) -> None:
+    """Within a set or between two: where any overlap, two that follow one another in order of their starts do."""
+    ordered = _ordered(sets)
+    for (_, _, i, _, one), (_, _, j, _, other) in zip(ordered, ordered[1:], strict=False):
+        if other.start in one:
             raise _contradiction(f"range {one} of set {i} and range {other} of set {j} overlap")
 
 

@@ -69,6 +69,11 @@ class Store:
     def path(self) -> str:
         return self._files.path
 
+    @property
+    def boot(self) -> str:
+        """The running kernel's boot id."""
+        return self._index.boot
+
     def _close(self) -> None:
         self._index.close()
         if self._lock >= 0:
@@ -97,7 +102,7 @@ class Store:
 
     def hold(self, attachment: Attachment, addresses: list[Address]) -> None:
         """Notes all that an attachment holds, as of this boot: to be said after each reserve and release."""
-        self._index.set(attachment, Entry(self._index.boot, addresses))
+        self._index.set(attachment, self._index.ours(addresses) if addresses else Entry("", ()))
         self._is_noted = False
 
     def release(self, address: Address) -> None:
@@ -140,6 +145,13 @@ class Store:
         """The names of all files: every address with a lease is among them."""
         return set(self._files.names())
 
+    def in_use(self) -> Iterator[Address]:
+        """The addresses with a lease, but for those of earlier boots, which can be had again."""
+        for address in self._addresses():
+            holder = self.holder(address)
+            if not holder or not self.is_of_an_earlier_boot(holder, address):
+                yield address
+
     def leases(self) -> Iterator[tuple[Address, Attachment]]:
         """Each address whose lease names a holder."""
         for address in self._addresses():
@@ -154,21 +166,23 @@ class Store:
 
     def is_of_an_earlier_boot(self, attachment: Attachment, address: Address) -> bool:
         """Whether whoever had it is gone for certain."""
-        return self.boot_of(attachment, address) not in (self._index.boot, UNKNOWN_BOOT)
+        entry = self._index.get(attachment)
+        return bool(entry and address in entry.addresses and self._index.is_over(entry))
+
+    def is_of_another_host(self, attachment: Attachment, address: Address) -> bool:
+        """Whether a host that shares the directory gave the lease, which alone knows whether it is in use."""
+        entry = self._index.get(attachment)
+        return bool(entry and address in entry.addresses and self._index.is_anothers(entry))
 
     def release_earlier_boots(self) -> bool:
         """Releases what attachments of earlier boots hold, none of which exists any more; whether there was any."""
-        earlier = [
-            attachment
-            for attachment, entry in self._index.entries()
-            if entry.boot not in (self._index.boot, UNKNOWN_BOOT)
-        ]
+        earlier = [attachment for attachment, entry in self._index.entries() if self._index.is_over(entry)]
         for attachment in earlier:
             self.release_all(attachment)
         return bool(earlier)
 
     def holds_earlier_boots(self) -> bool:
-        return any(entry.boot not in (self._index.boot, UNKNOWN_BOOT) for _, entry in self._index.entries())
+        return any(self._index.is_over(entry) for _, entry in self._index.entries())
 
     def _addresses(self) -> Iterator[Address]:
         for name in sorted(self.taken()):

@@ -39,6 +39,9 @@ def missing(compiler: str) -> str:
     """What of a launcher's needs is not there, in words; empty if it can be built."""
     if sys.version_info[:2] < PYTHON:
         return "this Python is older than {}.{}".format(*PYTHON)
+    apart = sorted({*freeze.BUILTIN} - {*sys.builtin_module_names})
+    if apart:  # as built from its sources without Modules/Setup.local; Debian's and Ubuntu's have them
+        return f"this Python has {', '.join(apart)} as files, not in its library"
     if not shutil.which(compiler):
         return f"there is no compiler {compiler} (apt-get install gcc libc6-dev)"
     for path in (LIBRARY, INCLUDE / "Python.h"):
@@ -72,18 +75,14 @@ def check(launcher: Path) -> None:
     for name in (*PROGRAMS, *ALIASES):
         plugin = launcher.with_name(name)
         plugin.hardlink_to(launcher)
-        environment = {"CNI_COMMAND": "VERSION"}
-        done = subprocess.run(
-            [plugin], env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
-        )
+        done = _call(plugin, CNI_COMMAND="VERSION")
         if done.returncode or done.stderr or "supportedVersions" not in json.loads(done.stdout or "{}"):
             _fail(f"what was built does not answer VERSION as {name}: {done.stderr or done.stdout or done.returncode}")
 
 
 def _call(executable: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [executable], env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8"
-    )
+    nothing = subprocess.DEVNULL
+    return subprocess.run([executable], env=environment, stdin=nothing, capture_output=True, encoding="utf-8")
 
 
 def _fail(why: str) -> NoReturn:

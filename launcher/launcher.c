@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 struct program {
     const char *name; /* of the executable, and of the full program that does the same */
@@ -118,6 +119,11 @@ static const struct program *identify(const char *called)
     if (length < 0)
         return NULL;
     executable[length] = 0;
+    /* Of a file that an upgrade replaced meanwhile, by mv: the kernel adds a word (d_path, fs/d_path.c). */
+    static const char deleted[] = " (deleted)";
+    size_t rest = length - (sizeof deleted - 1);
+    if (length > (ssize_t)sizeof deleted && !strcmp(executable + rest, deleted))
+        executable[rest] = 0;
     const struct program *program = find(executable), *by_name = called ? find(called) : NULL;
     if (!program)
         return NULL;
@@ -157,6 +163,22 @@ static int set_argv(char **argv)
     return list ? PySys_SetObject("argv", list) : -1;
 }
 
+#define FILES 64 /* an ADD has a dozen open, and must not lack one to take back what it has done */
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+/* Whether there is room for the files of a call, made if need be: before anything else is done. */
+static int raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= FILES)
+        return 1;
+    limit.rlim_cur = FILES;
+    if (limit.rlim_max < FILES)
+        limit.rlim_max = FILES; /* which root may (CAP_SYS_RESOURCE) */
+    return !setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
     const struct program *program = identify(argv[0]);
@@ -165,6 +187,9 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* a call ends before memory is worth giving back */
     mallopt(M_TOP_PAD, 1 << 20);
     signal(SIGPIPE, SIG_IGN); /* as Python does: a closed stdout is an error, not the end */
+    signal(SIGXFSZ, SIG_IGN); /* likewise: a file that may not grow (RLIMIT_FSIZE) is an error */
+    if (!raise_file_limit())
+        return fail("RLIMIT_NOFILE is too low: a call needs " STRING(FILES) " open files, and may not raise it");
     if (PyStatus_Exception(start_interpreter()))
         return fail("the interpreter did not start");
     if (!_PySignal_Init(0) && !set_argv(argv)) /* of the whole interpreter's start, the part that _signal needs */

@@ -8,10 +8,11 @@ from pathlib import Path
 
 # The executable, and the package whose __main__ it runs.
 PROGRAMS = {"cni-macvlan-py": "cni_macvlan_py", "cni-ipvlan-py": "cni_ipvlan_py"}
-ALIASES = {  # the names that configurations of Go's plugins use
+ALIASES = {  # the names that configurations use, most of them of Go's plugins
     "macvlan": "cni-macvlan-py",
     "ipvlan": "cni-ipvlan-py",
     "host-local": "cni-macvlan-py",
+    "lan-local": "cni-macvlan-py",  # a name of our own
 }
 # The launcher under this name, and the module that it then runs: it imports all that it has. No build keeps that name.
 SELF_CHECK = "launcher_selfcheck"

@@ -8,6 +8,7 @@ SIGINT: int
 SIGKILL: int
 SIGPIPE: int
 SIGTERM: int
+SIGXFSZ: int
 SIGCHLD: int
 SIG_BLOCK: int
 SIG_DFL: int

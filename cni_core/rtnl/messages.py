@@ -13,6 +13,10 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import KERNEL_REFUSED, CniError
 from cni_core.names import LONGEST_NAME
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 # linux/netlink.h
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -46,6 +50,7 @@ RTNLGRP_IPV6_IFADDR = 9
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
+RT_SCOPE_HOST = 254
 RTPROT_BOOT = 3
 USER_METRIC = 1024  # of an IPv6 route that is given none (IP6_RT_PRIO_USER)
 RTN_UNICAST = 1
@@ -54,6 +59,7 @@ RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PRIORITY = 6
+RTA_PREFSRC = 7
 RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
@@ -68,6 +74,8 @@ IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
+IFLA_AF_SPEC = 26
+IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_LINK_NETNSID = 37
@@ -75,6 +83,8 @@ IFLA_ALT_IFNAME = 53
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_VLAN_ID = 1
+IFLA_INET6_TOKEN = 7
+VETH_INFO_PEER = 1  # linux/veth.h
 
 # linux/if_addr.h
 IFA_ADDRESS = 1
@@ -82,8 +92,10 @@ IFA_LOCAL = 2
 IFA_LABEL = 3
 IFA_BROADCAST = 4
 IFA_FLAGS = 8
+IFA_F_TEMPORARY = 0x01
 IFA_F_NODAD = 0x02
 IFA_F_DADFAILED = 0x08
+IFA_F_DEPRECATED = 0x20
 IFA_F_TENTATIVE = 0x40
 
 # linux/neighbour.h
@@ -99,6 +111,7 @@ NTF_USE = 0x01
 # linux/if.h
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
+IFF_NOARP = 0x80
 IFF_LOWER_UP = 0x10000
 
 ARPHRD_ETHER = 1  # linux/if_arp.h
@@ -154,15 +167,16 @@ class Reply:
 def decode(datagram: bytes) -> list[Reply]:
     """The messages of one datagram."""
     replies = []
-    at = 0
-    while at < len(datagram):
-        if len(datagram) - at < _NLMSGHDR.size:
+    at, size, header = 0, len(datagram), _NLMSGHDR.unpack_from
+    while at < size:
+        if size - at < 16:
             raise MalformedReply("a header is cut short")
-        length, kind, flags, sequence, _ = _NLMSGHDR.unpack_from(datagram, at)
-        if not _NLMSGHDR.size <= length <= len(datagram) - at:
+        length, kind, flags, sequence, _ = header(datagram, at)
+        end = at + length
+        if length < 16 or end > size:
             raise MalformedReply(f"a message says it has {length} bytes")
-        replies.append(Reply(kind, flags, sequence, datagram[at + _NLMSGHDR.size : at + length]))
-        at += _align(length)
+        replies.append(Reply(kind, flags, sequence, datagram[at + 16 : end]))
+        at = _align(end)
     return replies
 
 
@@ -191,7 +205,7 @@ def _malformed(why: str) -> tuple[int, str]:
 def attribute(kind: int, payload: bytes) -> bytes:
     """A padded attribute (struct nlattr)."""
     length = _NLATTR.size + len(payload)
-    return _NLATTR.pack(length, kind) + payload + bytes(_align(length) - length)
+    return _NLATTR.pack(length, kind) + payload + bytes(-length & 3)
 
 
 def u16(kind: int, value: int) -> bytes:
@@ -207,14 +221,20 @@ def string(kind: int, value: str) -> bytes:
 
 
 def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
-    """The attributes from an offset on, by type; of a repeated type the last."""
+    """The attributes from an offset on, a multiple of 4, by type; of a repeated type the last.
+
+    Written for speed: a link has sixty of them, and what is done for each was a sixth of all that an ADD executes.
+    """
     found = {}
-    while len(body) - at >= _NLATTR.size:
-        length, kind = _NLATTR.unpack_from(body, at)
-        if not _NLATTR.size <= length <= len(body) - at:
+    size, header = len(body), _NLATTR.unpack_from
+    last = size - 4  # where a header can begin at most
+    while at <= last:
+        length, kind = header(body, at)
+        end = at + length
+        if length < 4 or end > size:
             raise MalformedReply(f"an attribute says it has {length} bytes")
-        found[kind & _NLA_TYPE_MASK] = body[at + _NLATTR.size : at + length]
-        at += _align(length)
+        found[kind & _NLA_TYPE_MASK] = body[at + 4 : end]
+        at = (end + 3) & ~3
     return found
 
 
@@ -257,14 +277,15 @@ class Link:
     """A network device as RTM_NEWLINK tells of it.
 
     parent is the index of the link below (IFLA_LINK, 0: none), which lies in another namespace if parent_nsid is not
-    None; master the index of the bridge or bond it is a port of; kind and data are IFLA_LINKINFO's, alias is
-    IFLA_IFALIAS; type is the kind of its hardware address (ARPHRD_*).
+    None; master the index of the bridge or bond it is a port of; group a number by which several links are removed at
+    once; kind and data are IFLA_LINKINFO's, alias is IFLA_IFALIAS; type is the kind of its hardware address (ARPHRD_*).
     """
 
     __slots__ = (
         "alias",
         "data",
         "flags",
+        "group",
         "index",
         "kind",
         "mac",
@@ -281,6 +302,7 @@ class Link:
         found = attributes(body, _IFINFOMSG.size)
         self.name = _text(found.get(IFLA_IFNAME, b""))
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
+        self.group = _number(found.get(IFLA_GROUP))
         self.mtu = _number(found.get(IFLA_MTU))
         self.mac = found.get(IFLA_ADDRESS, b"")
         self.parent = _number(found.get(IFLA_LINK))
@@ -322,10 +344,12 @@ def get_links() -> Message:
     return Message(RTM_GETLINK, NLM_F_DUMP, get_link().body, "list links")
 
 
-def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes) -> Message:
+def new_link(
+    name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu: int, mac: bytes, group: int = 0
+) -> Message:
     """RTM_NEWLINK: a link of a kind on a parent's index, made straight in the namespace of a descriptor.
 
-    data are the attributes of IFLA_INFO_DATA; mac may be empty (the kernel chooses).
+    data are the attributes of IFLA_INFO_DATA; mac may be empty (the kernel chooses); group is 0 for none in particular.
     """
     info = string(IFLA_INFO_KIND, kind) + attribute(IFLA_INFO_DATA | NLA_F_NESTED, data)
     body = (
@@ -338,7 +362,25 @@ def new_link(name: str, kind: str, data: bytes, *, parent: int, netns: int, mtu:
     )
     if mac:
         body += attribute(IFLA_ADDRESS, mac)
+    if group:
+        body += u32(IFLA_GROUP, group)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create the {kind} link")
+
+
+def new_pair(name: str, peer: str, *, netns: int, mac: bytes, mtu: int, group: int) -> Message:
+    """RTM_NEWLINK: a veth in the socket's namespace whose peer, of a group, is in that of a descriptor.
+
+    Both have the same hardware address and ask nobody for another's (IFF_NOARP): what is sent by one, the other takes.
+    The kernel lets neither be made up (ENOTCONN, net/core/rtnetlink.c by veth_open).
+    """
+    header = _IFINFOMSG.pack(AF_UNSPEC, 0, 0, IFF_NOARP, IFF_NOARP)
+    both = attribute(IFLA_ADDRESS, mac) + u32(IFLA_MTU, mtu)
+    inside = header + string(IFLA_IFNAME, peer) + both + u32(IFLA_NET_NS_FD, netns) + u32(IFLA_GROUP, group)
+    info = string(IFLA_INFO_KIND, "veth") + attribute(
+        IFLA_INFO_DATA | NLA_F_NESTED, attribute(VETH_INFO_PEER | NLA_F_NESTED, inside)
+    )
+    body = header + string(IFLA_IFNAME, name) + both + attribute(IFLA_LINKINFO | NLA_F_NESTED, info)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create {name}")
 
 
 def new_parent(name: str, kind: str, data: bytes, *, below: int) -> Message:
@@ -376,23 +418,39 @@ def announce(link: Link) -> Message:
     return Message(RTM_NEWLINK, 0, body, "announce the addresses")
 
 
+def set_token(index: int, token: Address) -> Message:
+    """RTM_NEWLINK that sets the interface identifier of addresses from routers' advertisements, as `ip token set`."""
+    of_ipv6 = attribute(AF_INET6 | NLA_F_NESTED, attribute(IFLA_INET6_TOKEN, token.packed))
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0) + attribute(IFLA_AF_SPEC | NLA_F_NESTED, of_ipv6)
+    return Message(RTM_NEWLINK, 0, body, f"set the token {token}")
+
+
 def del_link(index: int) -> Message:
     """RTM_DELLINK."""
     return Message(RTM_DELLINK, 0, _IFINFOMSG.pack(AF_UNSPEC, 0, index, 0, 0), f"delete link {index}")
+
+
+def del_group(group: int) -> Message:
+    """RTM_DELLINK of every link of the group in the socket's namespace, for one grace period, as of a link alone.
+
+    One that cannot be deleted, as lo, makes the kernel refuse it all (EOPNOTSUPP; rtnl_group_dellink).
+    """
+    body = _IFINFOMSG.pack(AF_UNSPEC, 0, 0, 0, 0) + u32(IFLA_GROUP, group)
+    return Message(RTM_DELLINK, 0, body, f"delete the links of group {group}")
 
 
 # Addresses
 
 
 class InterfaceAddress:
-    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, flags (IFA_F_*), and an IPv4 address's
-    label, by which ifconfig calls it, as in eth0:1.
+    """An address on a link, as RTM_NEWADDR tells of it: index of the link, cidr, flags (IFA_F_*), scope (RT_SCOPE_*),
+    and an IPv4 address's label, by which ifconfig calls it, as in eth0:1.
     """
 
-    __slots__ = ("cidr", "flags", "index", "label")
+    __slots__ = ("cidr", "flags", "index", "label", "scope")
 
     def __init__(self, body: bytes) -> None:
-        _, length, flags, _, self.index = _header(_IFADDRMSG, body)
+        _, length, flags, self.scope, self.index = _header(_IFADDRMSG, body)
         found = attributes(body, _IFADDRMSG.size)
         self.cidr = _cidr(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", length)
         self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
@@ -434,7 +492,7 @@ class Route:
     dst is a subnet (0.0.0.0/0: the default route); gateway None is a route to the link itself; table and scope are
     the kernel's numbers, None the kernel's choice; mtu, advmss and priority 0 where not set. links: the indices of the
     links it leads to, several for a multipath route, whose gateways are then in gateways; protocol: who made it
-    (RTPROT_*).
+    (RTPROT_*); source: the address that packets of ours by it leave from, None the kernel's choice.
     """
 
     __slots__ = (
@@ -447,6 +505,7 @@ class Route:
         "priority",
         "protocol",
         "scope",
+        "source",
         "table",
         "type",
     )
@@ -464,6 +523,7 @@ class Route:
         scope: int | None = None,
         type: int = RTN_UNICAST,
         protocol: int = RTPROT_BOOT,
+        source: Address | None = None,
     ) -> None:
         self.dst = dst
         self.gateway = gateway
@@ -476,6 +536,7 @@ class Route:
         self.scope = scope
         self.type = type
         self.protocol = protocol
+        self.source = source
 
     @classmethod
     def decode(cls, body: bytes) -> Route | None:
@@ -508,12 +569,36 @@ class Route:
             scope=scope,
             type=type_,
             protocol=protocol,
+            source=_address(found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
         )
         route.gateways = gateways
         return route
 
     def __str__(self) -> str:
         return f"{self.dst} via {self.gateway}" if self.gateway else str(self.dst)
+
+
+def of_destinations(destinations: Iterable[Cidr]) -> Callable[[bytes], Route | None]:
+    """What reads a route as Route.decode, and gives None for one that leads elsewhere: that is told by its destination
+    alone, at a tenth of the cost of reading it whole.
+    """
+    wanted = {(dst.length, dst.address.packed if dst.length else b"") for dst in destinations}
+
+    def read(body: bytes) -> Route | None:
+        length = _header(_RTMSG, body)[1]
+        return Route.decode(body) if (length, _first(RTA_DST, body, _RTMSG.size)) in wanted else None
+
+    return read
+
+
+def _first(wanted: int, body: bytes, at: int) -> bytes:
+    """The first attribute of a type, from an offset on; empty where there is none."""
+    while len(body) - at >= _NLATTR.size:
+        length, kind = _NLATTR.unpack_from(body, at)
+        if kind == wanted:
+            return body[at + _NLATTR.size : at + length]
+        at += max(_align(length), _NLATTR.size)
+    return b""
 
 
 def _gateway(found: dict[int, bytes]) -> Address | None:
@@ -547,6 +632,8 @@ def _route_body(route: Route) -> bytes:
         body += attribute(RTA_GATEWAY, route.gateway.packed)
     if route.priority:
         body += u32(RTA_PRIORITY, route.priority)
+    if route.source:
+        body += attribute(RTA_PREFSRC, route.source.packed)
     metrics = b"".join(
         u32(kind, value) for kind, value in ((RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)) if value
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
 from errno import ENODEV, ENOENT, errorcode
 from posix import strerror
+from sys import byteorder
 
 from cni_core.errors import KERNEL_REFUSED, TRY_AGAIN_LATER, CniError
 from cni_core.rtnl.messages import (
@@ -29,26 +30,40 @@ from cni_core.rtnl.messages import (
     get_links,
     get_neighbour,
     get_routes,
+    of_destinations,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
+    from typing import TypeVar
+
+    from cni_core.address import Cidr
+
+    T = TypeVar("T")
 
     from cni_core.address import Address
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 NETLINK_EXT_ACK = 11
 NETLINK_CAP_ACK = 10
 NETLINK_GET_STRICT_CHK = 12
 MSG_TRUNC = 0x20  # linux/socket.h
 
-_RECEIVE = 1 << 16  # the kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c)
+# The kernel fills dumps up to 32 KiB a datagram (netlink_dump, net/netlink/af_netlink.c). What it tells of one link may
+# be longer: an attribute has at most 64 KiB, and a container's root can fill two, the alternative names of a link and
+# what it is made of (macvlan's list of addresses).
+_LONGEST = 1 << 18
 _SECONDS = 10.0
 _DUMP_TRIES = 5
 _AT_ONCE = 100  # their answers wait in the socket's buffer, which holds some 270 (net.core.rmem_default)
 _DATAGRAMS = 100_000  # in answer to one call; all the Internet's routes are some thousand
+
+
+def _every(_: object) -> bool:
+    return True
 
 
 class KernelError(CniError):
@@ -68,9 +83,10 @@ class Rtnl:
     Every call ends: CniError TRY_AGAIN_LATER where no reply comes within ten seconds.
     """
 
-    __slots__ = ("_datagrams", "_sequence", "_socket")
+    __slots__ = ("_buffer", "_datagrams", "_sequence", "_socket")
 
     def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(_LONGEST))  # no page of it is there before it is written to
         self._sequence = 0
         self._datagrams = 0
         try:
@@ -93,6 +109,14 @@ class Rtnl:
 
     def close(self) -> None:
         self._socket.close()
+
+    @property
+    def cookie(self) -> int:
+        """Of the socket's network namespace, by which it is told from all others of the boot; 0 before Linux 5.14."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8), byteorder)
+        except OSError:
+            return 0
 
     def execute(self, *messages: Message) -> None:
         """Carries out the messages in order, many in one send; KernelError for the first that is refused.
@@ -146,27 +170,56 @@ class Rtnl:
                     return None
                 raise KernelError(message, errno, words)
 
-    def links(self) -> list[Link]:
-        """Every link of the namespace. Never on the way of a call that all is well with: there may be thousands."""
-        return [Link(reply.body) for reply in self._dump(get_links())]
+    # Dumps. wanted: which are kept, where the namespace may be a container's, which has as many as its root likes.
 
-    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+    def links(self, wanted: Callable[[Link], bool] = _every) -> list[Link]:
+        """The links of the namespace. Never on the way of a call that all is well with: there may be thousands."""
+        return self._dump(get_links(), Link, wanted)
+
+    def addresses(self, index: int = 0, wanted: Callable[[InterfaceAddress], bool] = _every) -> list[InterfaceAddress]:
         """The addresses on a link, both families; without one, all of the namespace."""
-        found = [InterfaceAddress(reply.body) for reply in self._dump(get_addresses(index))]
-        return [address for address in found if index in (0, address.index)]
 
-    def routes(self, family: int, link: int = 0) -> list[Route]:
+        def on_it(address: InterfaceAddress) -> bool:
+            return index in (0, address.index) and wanted(address)
+
+        return self._dump(get_addresses(index), InterfaceAddress, on_it)
+
+    def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = _every) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
-        found = [Route.decode(reply.body) for reply in self._dump(get_routes(family, link))]
-        return [route for route in found if route]
+        return self._routes(get_routes(family, link), Route.decode, wanted)
 
-    def _dump(self, message: Message) -> list[Reply]:
+    def routes_to(
+        self, destinations: Collection[Cidr], family: int, link: int = 0, wanted: Callable[[Route], bool] = _every
+    ) -> list[Route]:
+        """The same, of those that lead to the destinations."""
+        return self._routes(get_routes(family, link), of_destinations(destinations), wanted)
+
+    def _routes(
+        self, message: Message, read: Callable[[bytes], Route | None], wanted: Callable[[Route], bool]
+    ) -> list[Route]:
+        try:
+            return self._dump(message, read, wanted)
+        except KernelError as error:
+            # Of a link: a namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
+            if error.errno == ENOENT:
+                return []
+            raise
+
+    def _dump(self, message: Message, read: Callable[[bytes], T | None], wanted: Callable[[T], bool]) -> list[T]:
+        """What read makes of each reply, where that is not None, and is wanted: of others nothing is kept."""
         for _ in range(_DUMP_TRIES):
-            replies = list(self._dump_once(message))
+            found: list[T] = []
+            interrupted = False
+            for reply in self._dump_once(message):
+                interrupted = interrupted or bool(reply.flags & NLM_F_DUMP_INTR)
+                if reply.kind != NLMSG_DONE:
+                    value = read(reply.body)
+                    if value is not None and wanted(value):
+                        found.append(value)
             # Something changed while the kernel listed it: entries may be missing (NLM_F_DUMP_INTR, linux/netlink.h).
-            if not any(reply.flags & NLM_F_DUMP_INTR for reply in replies):
+            if not interrupted:
                 break
-        return [reply for reply in replies if reply.kind != NLMSG_DONE]
+        return found
 
     def _dump_once(self, message: Message) -> Iterator[Reply]:
         """Every reply of one dump, NLMSG_DONE last."""
@@ -196,7 +249,7 @@ class Rtnl:
 
     def _receive(self) -> list[Reply]:
         try:
-            datagram, _, flags, sender = self._socket.recvmsg(_RECEIVE)
+            size, _, flags, sender = self._socket.recvmsg_into([self._buffer])
         except OSError as error:
             raise _unreachable(error) from None
         if sender[0]:  # the kernel's port is 0 (netlink(7))
@@ -206,7 +259,7 @@ class Rtnl:
             raise MalformedReply("it has no end")
         if flags & MSG_TRUNC:
             raise MalformedReply("a datagram is larger than any the kernel sends")
-        replies = decode(datagram)
+        replies = decode(bytes(self._buffer[:size]))
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
             raise MalformedReply("the kernel reports lost data")
         return replies

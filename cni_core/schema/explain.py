@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -16,7 +16,9 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from cni_core.errors import located
+from cni_core.schema import validators
 from cni_core.schema.formats import FORMATS
+from cni_core.schema.generate import name_of
 
 HERE = Path(__file__).parent
 
@@ -35,7 +37,7 @@ class Problem:
 def meant(text: str, choices: Iterable[str], similarity: float = 0.6) -> str:
     """The end of a message about a text that is none of the choices, but may be a misspelling of one."""
     by_form = {_form(choice): choice for choice in choices}
-    near = get_close_matches(_form(text), by_form, 1, similarity)
+    near = get_close_matches(_form(text[:_LONGEST]), by_form, 1, similarity)
     return f"; did you mean {by_form[near[0]]}?" if near else ""
 
 
@@ -53,7 +55,31 @@ def _validator_class() -> Any:
     checker = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    return extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    keywords = {"items": _items, "anyOf": _any_of}
+    return extend(Draft202012Validator, keywords, type_checker=checker)  # type: ignore[no-untyped-call]
+
+
+# Two keywords as jsonschema has them, but for lists that somebody made as long as they may be.
+
+
+def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Of a list that is too long, that is all there is to say; what the generated code accepts needs no explanation."""
+    if isinstance(instance, list) and len(instance) <= schema.get("maxItems", len(instance)):
+        accepts = getattr(validators, name_of(items.get("$ref", "")), None)
+        for i, item in enumerate(instance):
+            if not (accepts and accepts(item)):
+                yield from validator.descend(item, items, path=i)
+
+
+def _any_of(validator: Any, alternatives: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Of each alternative no more errors are kept than are told."""
+    context: list[ValidationError] = []
+    for i, alternative in enumerate(alternatives):
+        errors = list(islice(validator.descend(instance, alternative, schema_path=i), MOST))
+        if not errors:
+            return
+        context += errors
+    yield ValidationError("none of the alternatives", context=context)
 
 
 def _format_checker() -> FormatChecker:
@@ -107,7 +133,8 @@ def _short(text: str) -> str:
 
 
 def _problem(error: ValidationError) -> Problem:
-    value = _short(json.dumps(error.instance, ensure_ascii=False))
+    instance: Any = error.instance
+    value = _short(json.dumps(instance, ensure_ascii=False))
     rule: Any = error.validator_value
     if error.validator == "format":
         message = f"{value} is not {FORMATS[rule][1]}"
@@ -123,6 +150,8 @@ def _problem(error: ValidationError) -> Problem:
         message = error.message.replace("'", "").replace("is a required property", "is missing")
     elif error.validator == "minItems":
         message = "is empty"
+    elif error.validator == "maxItems":
+        message = f"has {len(instance):,} entries; {rule:,} are the most"
     else:
         message = _short(error.message)
     return Problem(tuple(error.absolute_path), message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _socket import AF_INET6, inet_pton
+
 from cni_core.address import Address, Cidr, parse_mac
 from cni_core.names import LONGEST_ALTERNATIVE, LONGEST_NAME, split_vlan
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
 _ALPHANUMERIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _DEEPEST = 8
+_SYSCTL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _NAME_CHARACTERS = _ALPHANUMERIC | frozenset("_.-")
 
 
@@ -78,6 +81,32 @@ def is_path(text: str) -> bool:
     return "\0" not in text
 
 
+def is_link_sysctl(text: str) -> bool:
+    """A sysctl of one link, in docker's form: net.ipv4.conf.IFNAME.arp_ignore, IFNAME as it is.
+
+    Its last part is a file's name: below conf/IFNAME and neigh/IFNAME there are no directories.
+    """
+    parts = text.split(".")
+    return (
+        len(parts) == 5
+        and (parts[0], parts[3]) == ("net", "IFNAME")
+        and parts[1] in ("ipv4", "ipv6")
+        and parts[2] in ("conf", "neigh")
+        and parts[4] != ""
+        and _SYSCTL_CHARACTERS.issuperset(parts[4])
+    )
+
+
+def is_optional_token(text: str) -> bool:
+    """An IPv6 interface identifier, as in ::77: the first 64 bits are zero (ip-token(8))."""
+    if text == "":
+        return True
+    try:
+        return ":" in text and 0 < int.from_bytes(inet_pton(AF_INET6, text), "big") < 1 << 64
+    except (OSError, UnicodeError, ValueError):
+        return False
+
+
 is_ip = _parses(Address.parse)
 is_cidr = _parses(Cidr.parse)
 is_mac = _parses(parse_mac)
@@ -104,6 +133,11 @@ FORMATS: dict[str, tuple[Callable[[str], bool], str]] = {
     "cidr": (is_cidr, "an address with a prefix length, such as 10.1.0.0/16"),
     "address": (is_address, "an IP address, with or without a prefix length"),
     "path": (is_path, "a path (no NUL)"),
+    "link-sysctl": (
+        is_link_sysctl,
+        "a sysctl of a link, such as net.ipv4.conf.IFNAME.arp_ignore, with IFNAME as it is",
+    ),
+    "optional-token": (is_optional_token, "the end of an IPv6 address, of at most 64 bits, such as ::77"),
     "optional-ip": (is_optional_ip, "an IP address"),
     "optional-cidr": (is_optional_cidr, "an address with a prefix length, such as 10.1.0.0/16"),
     "optional-mac": (is_optional_mac, "a hardware address, such as 02:00:00:00:00:01"),

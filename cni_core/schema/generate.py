@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "result.json")
+ROOTS = ("macvlan.json", "ipvlan.json", "host-local-plugin.json", "lan-local-plugin.json", "result.json")
 TARGET = HERE / "validators.py"
 SPELLINGS = HERE / "spellings.py"
 
@@ -35,7 +35,7 @@ _TYPE_TESTS = {
 }
 _COMPARISONS = {"type", "enum", "const", "format", "minimum", "maximum"}
 _COMBINATIONS = {"$ref", "allOf", "anyOf", "if", "then"}
-_PARTS = {"properties", "required", "additionalProperties", "items", "minItems"}
+_PARTS = {"properties", "required", "additionalProperties", "propertyNames", "items", "minItems", "maxItems"}
 
 
 class Generator:
@@ -53,8 +53,7 @@ class Generator:
         """The name of the function for the schema at a place, made if it is new."""
         if place not in self.functions:
             file, _, pointer = place.partition("#")
-            name = "_" + "_".join([file.removesuffix(".json").replace("-", "_"), *pointer.split("/")[2:]])
-            self.functions[place] = name
+            self.functions[place] = name = name_of(place)
             schema = self.documents[file]
             for key in pointer.split("/")[1:]:
                 schema = schema[key]
@@ -113,13 +112,22 @@ class Generator:
             # The generator's subset: with a schema for all members, there are no named ones beside it.
             assert "properties" not in schema
             tests.append(f"all([{self._fits(schema['additionalProperties'], 'm', file)} for m in v.values()])")
+        if "propertyNames" in schema:
+            tests.append(f"all([{self._fits(schema['propertyNames'], 'n', file)} for n in v])")
         return tests
 
     def _items(self, schema: dict[str, Any], file: str) -> list[str]:
         tests = [f"len(v) >= {schema['minItems']}"] if "minItems" in schema else []
+        tests += [f"len(v) <= {schema['maxItems']}"] if "maxItems" in schema else []
         if "items" in schema:
             tests.append(f"all([{self._fits(schema['items'], 'i', file)} for i in v])")
         return tests
+
+
+def name_of(place: str) -> str:
+    """The function for the schema at a place, which "FILE#/$defs/NAME" or "FILE#" tells."""
+    file, _, pointer = place.partition("#")
+    return "_" + "_".join([file.removesuffix(".json").replace("-", "_"), *pointer.split("/")[2:]])
 
 
 def _comparisons(schema: dict[str, Any], v: str) -> list[str]:

@@ -46,6 +46,7 @@ def main() -> None:
                 bench.leases(leases, min(options.rounds, ROUNDS_BESIDE.get(leases, options.rounds)))
             bench.attachments("dual stack", DUAL_STACK, options.rounds)
             bench.at_once(AT_ONCE, max(1, options.rounds // 4))
+            bench.parent_down(options.rounds)
             bench.other_links(options.rounds)
     content = f"{report.surroundings(options.rounds)}\n\n{report.tables(sides)}"
     print(content)

@@ -63,6 +63,13 @@ class Bench:
             side.call(f"first DEL beside {leases:,} leases", "DEL", self.pod, config)
         self.attachments(f"beside {leases:,} leases", IPV4, rounds, network)
 
+    def parent_down(self, rounds: int) -> None:
+        """The same on a parent that is down. Go waits ten seconds there for the detection of IPv6 duplicates."""
+        self.node.ip("link set eth0 down")
+        self.attachments("IPv4, parent down", IPV4, rounds)
+        self.attachments("dual stack, parent down", DUAL_STACK, 1)
+        self.node.ip("link set eth0 up")
+
     def other_links(self, rounds: int) -> None:
         """The same on a node with many links, which it keeps."""
         self.node.ip_batch([f"link add one{i} type veth peer name other{i}" for i in range(OTHER_LINKS // 2)])

@@ -124,7 +124,11 @@ class Call:
         stdin = os.memfd_create("stdin")
         os.write(stdin, json.dumps(config).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
-        files = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, self._stdout, 1)]
+        files = [
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, self._stdout, 1),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),  # an error is told on stdout
+        ]
         self.started = time.perf_counter()
         self.pid = os.posix_spawn(side.executable, [side.executable], environment, file_actions=files)
         os.close(stdin)

@@ -29,10 +29,12 @@ class Authority:
         self._new_key = new_key
         self._openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/O=ca")
 
-    def certificate(self, name: str, *, subject: str = "/O=nodes", days: int = 1) -> tuple[str, str]:
-        """The files of a certificate, for 127.0.0.1, and its key. etcd's gateway wants no CN in those of clients."""
+    def certificate(
+        self, name: str, *, subject: str = "/O=nodes", days: int = 1, address: str = "127.0.0.1"
+    ) -> tuple[str, str]:
+        """The files of a certificate for an address, and its key. etcd's gateway wants no CN in those of clients."""
         request = ("req", *self._new_key, "-keyout", f"{name}.key", "-subj", subject, "-addext")
-        self._openssl(*request, "subjectAltName=IP:127.0.0.1", "-out", f"{name}.csr")
+        self._openssl(*request, f"subjectAltName=IP:{address}", "-out", f"{name}.csr")
         signing = ("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
         self._openssl(*signing, "-copy_extensions", "copyall", "-days", str(days), "-out", f"{name}.pem")
         return str(self._directory / f"{name}.pem"), str(self._directory / f"{name}.key")

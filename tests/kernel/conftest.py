@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from conformance.lab import syscalls
 from conformance.lab.topology import Container, Host, Topology
 from tests.kernel import from_source
 from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, SECOND_TIER, SOURCE, Plugin
@@ -67,6 +68,17 @@ class Lan:
     @property
     def dual_stack(self) -> dict[str, Any]:
         return self.ipam("10.1.0.0/24", "fd00:1::/64")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine_id(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine that runs the tests may have none, as an image of a container may not."""
+    file, etc = tmp_path_factory.mktemp("etc") / "machine-id", Path("/etc/machine-id")
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    etc.touch()
+    syscalls.mount(str(file), str(etc), flags=syscalls.MS_BIND)
+    yield
+    syscalls.umount(str(etc))
 
 
 @pytest.fixture

@@ -60,17 +60,19 @@ def test_a_network_from_create_to_rm(node: Node) -> None:
     subnets = ("--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64", "--aux-address", "printer=10.1.0.2")
     config = node.create("lan", *subnets, "-o", "parent=eth0")
     pod = lan.container("pod")
-    assert lan.macvlan.add(pod, config).status == 0
+    result = lan.macvlan.add(pod, config).result
     assert pod.ping("10.1.0.1")
     assert "lan" in node.ok("network", "ls", *where).splitlines()[1]
     told = json.loads(node.ok("network", "inspect", "lan", "--json", *where))
-    assert told["attachments"] == [{"container": "pod", "interface": "eth0", "addresses": ["10.1.0.3", "fd00:1::2"]}]
+    four, six = [ip["address"].partition("/")[0] for ip in result["ips"]]
+    attachment = {"container": "pod", "interface": "eth0", "addresses": [four, six], "gone": False}
+    assert told["attachments"] == [attachment]
     assert [pool["used"] for pool in told["pools"]] == [1, 1]
-    assert "10.1.0.3, fd00:1::2" in node.ok("network", "inspect", "lan", *where)
+    assert f"{four}, {six}" in node.ok("network", "inspect", "lan", *where)
     assert "in use by pod" in node.refused("network", "rm", "lan", *where)
     [lease, _] = json.loads(node.ok("leases", "lan", "--json", *where))
-    assert (lease["address"], lease["container"], lease["boot"]) == ("10.1.0.3", "pod", "this")
-    assert "is attached" in node.refused("leases", "release", "lan", "10.1.0.3", *where)
+    assert (lease["address"], lease["container"], lease["boot"]) == (four, "pod", "this")
+    assert "is attached" in node.refused("leases", "release", "lan", four, *where)
     lan.macvlan.delete(pod, config).succeeded()
     assert node.ok("network", "rm", "lan", *where) == "lan\n"
     assert list(node.directory.iterdir()) == []
@@ -250,16 +252,24 @@ def test_rm_is_of_all_or_none(node: Node) -> None:
     assert node.ok("network", "remove", "a", "b", "a", *where) == "a\nb\n"
 
 
-def test_rm_by_force_leaves_the_parent_to_who_is_on_it(node: Node) -> None:
+def test_rm_by_force_leaves_to_running_containers_what_they_have(node: Node) -> None:
     lan, where = node.lan, ("--dir", str(node.directory))
-    config = node.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50")
-    pod = lan.host("pod")
-    assert lan.macvlan.add(pod, config).status == 0
-    assert "(error 112)" in node.refused("network", "rm", "till", *where)
+    create = ("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50")
+    config = node.create(*create)
+    pod, gone = lan.host("pod"), lan.host("gone")
+    [given, _] = [lan.macvlan.add(container, config).result["ips"][0]["address"] for container in (pod, gone)]
+    (lan.data_dir / "till" / "10.50.0.9").write_text("theirs\r\neth0")  # as by Go's host-local
+    gone.remove()
+    refused = node.refused("network", "rm", "till", *where)
+    assert "in use by gone (its namespace is gone), pod, theirs (which another plugin attached) (error 112)" in refused
     node.ok("network", "rm", "till", "--force", *where)
     assert links(lan.node) == ["eth0", "eth0.50"]
-    assert not leases(lan.data_dir, "till")
-    lan.macvlan.delete(pod, config).succeeded()
+    assert leases(lan.data_dir, "till") == {given[:-3]: "pod\r\neth0", "10.50.0.9": "theirs\r\neth0"}
+    # The same network again gives nobody the address that is used.
+    after = lan.host("after")
+    assert lan.macvlan.add(after, node.create(*create)).result["ips"][0]["address"] not in (given, "10.50.0.9/24")
+    for container in (pod, after):
+        lan.macvlan.delete(container, config).succeeded()
     assert links(lan.node) == ["eth0"]
 
 
@@ -282,6 +292,7 @@ def test_inspect_tells_the_configuration_the_parent_and_the_pools(node: Node) ->
 def test_leases_of_others_and_of_nobody(node: Node) -> None:
     lan, where = node.lan, ("--dir", str(node.directory))
     config = node.create("lan", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64", "-o", "parent=eth0")
+    config["ipam"]["order"] = "round-robin"
     assert lan.macvlan.add(lan.host("pod"), config).status == 0
     (lan.data_dir / "lan" / "10.1.0.2").write_text("pod")  # as before CNI 0.7
     (lan.data_dir / "lan" / "10.1.0.9").write_text("theirs\r\neth0")  # as by Go's host-local
@@ -375,6 +386,7 @@ def test_doctor_finds_nothing_on_a_node_that_works(node: Node) -> None:
 def test_doctor_finds_what_does_not_fit(node: Node) -> None:
     lan = node.lan
     config = node.create("lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    config["ipam"]["order"] = "round-robin"
     assert lan.macvlan.add(lan.host("gone"), config).status == 0
     lease = lan.data_dir / "lan" / "10.1.0.9"
     lease.write_bytes(b"nobody\r\neth0")

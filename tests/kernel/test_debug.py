@@ -54,6 +54,12 @@ def test_the_second_tier_goes_on_in_the_same_file(lan: Lan, tmp_path: Path) -> N
     assert "exit status 1" in told(log)
 
 
+def test_the_steps_are_told_on_stderr(lan: Lan) -> None:
+    done = lan.macvlan.add(lan.host("pod"), lan.config(), CNI_DEBUG="/dev/stderr")
+    assert done.status == 0
+    assert "step: make the link" in done.stderr
+
+
 def test_a_file_that_cannot_be_written_hinders_nobody(lan: Lan) -> None:
     done = lan.macvlan.add(lan.host("pod"), lan.config(), CNI_DEBUG="/proc/nothing")
     assert done.result["ips"][0]["address"] == "10.1.0.2/24"

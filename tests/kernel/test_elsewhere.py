@@ -1,9 +1,10 @@
-"""The release on systems with another C library than the build's: an older one (Debian 11's, 2.31), and none at all."""
+"""The release where there is another C library than the build's: an older one (Debian 11's, 2.31), musl, or none."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import REPOSITORY, Outcome, links
 
+MUSL = Path(f"/lib/ld-musl-{os.uname().machine}.so.1")  # loader and library in one file
 BULLSEYE = REPOSITORY / "build" / "debian" / "bullseye"
 BOUND = ("proc", "sys", "dev", "run", "tmp")  # the lab's own, in each system
 
@@ -45,12 +47,19 @@ class System:
         return Outcome(self.run("/opt/release/macvlan", stdin=json.dumps(config).encode(), **environment))
 
 
-@pytest.fixture(params=["Debian 11", "no C library"])
+@pytest.fixture(params=["Debian 11", "musl", "no C library"])
 def system(request: pytest.FixtureRequest, lan: Lan, release: Path, tmp_path: Path) -> Iterator[System]:
     root = tmp_path / "root"
     root.mkdir()
     if request.param == "no C library":
         yield System(lan, root, release)
+        return
+    if request.param == "musl":
+        (root / "lib").mkdir()
+        shutil.copy(MUSL, root / "lib")
+        system = System(lan, root, release)
+        assert system.run(f"/lib/{MUSL.name}").stderr.startswith(b"musl libc")
+        yield system
         return
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()

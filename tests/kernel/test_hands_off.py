@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from conformance.faults import links as devices
 from conformance.lab.topology import Host
 from tests.kernel.conftest import Lan
 from tests.kernel.plugin import Plugin, leases, links
+
+ROUNDS = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 15
 
 # Sends answers that nobody asked for to every netlink socket of its namespace, for as long as it runs:
 # acknowledgements of the first requests, and bytes that are no message.
@@ -70,7 +73,7 @@ def test_the_forger_reaches_a_socket_that_is_not_connected(lan: Lan) -> None:
 def test_forged_answers_change_no_call(lan: Lan, filler: str) -> None:
     pod, config = lan.host("pod"), lan.config()
     with forging(pod, filler):
-        for _ in range(15):
+        for _ in range(ROUNDS):
             result = lan.macvlan.add(pod, config).result
             lan.macvlan.check(pod, config, result).succeeded()
             lan.macvlan.delete(pod, config).succeeded()

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ class Pool:
     def __init__(self, data_dir: Path, **keys: Any) -> None:
         self.data_dir = data_dir
         self.ipam = {"type": "host-local", "dataDir": str(data_dir), "subnet": "10.1.0.0/24"} | keys
+        self.args = ""  # CNI_ARGS
 
     def call(self, directory: Path, command: str, container: str, *prefix: str, **keys: Any) -> Outcome:
         environment = {
@@ -32,6 +34,7 @@ class Pool:
             "CNI_NETNS": "/run/netns/none",
             "CNI_IFNAME": "eth0",
             "CNI_PATH": str(directory),
+            "CNI_ARGS": self.args,
         }
         config = {"cniVersion": "1.1.0" if command in ("GC", "STATUS") else "1.0.0", "name": "lan", "type": "bridge"}
         stdin = json.dumps(config | {"ipam": self.ipam} | keys).encode()
@@ -168,6 +171,49 @@ def test_the_last_free_address_of_a_subnet_is_found_without_reading_leases(large
     error = pool.call(OURS, "ADD", "late").error
     assert (error["code"], "65533 in use" in error["msg"]) == (104, True), error
     assert max(file_operations(pool, command, "pod", log) for command in ("CHECK", "DEL", "DEL")) < 100
+
+
+def test_in_a_stable_order_a_pool_at_95_percent_is_as_quick(tmp_path: Path) -> None:
+    """No lease is read but that of who has the first choice; rarely, all names are looked at at once."""
+    pool = Pool(tmp_path / "networks", subnet="10.1.0.0/18", order="stable")
+    directory = pool.data_dir / "lan"
+    directory.mkdir(parents=True)
+    for n in Random(1).sample(range(2, 16_383), 16_381 * 95 // 100):
+        (directory / f"10.1.{n >> 8}.{n & 255}").write_bytes(b"other%d\r\neth0" % n)
+    pool.call(OURS, "DEL", "nobody").succeeded()  # makes the index
+    log, counts, before = tmp_path / "strace", [], len(list(directory.iterdir()))
+    for name in range(12):
+        counts.append(file_operations(pool, "ADD", f"pod{name}", log))
+        assert len(re.findall(r'openat\([^)]*"10\.1\.[^)]*O_RDONLY', log.read_text())) <= 1
+    assert len(list(directory.iterdir())) == before + 12 + 1  # with last_reserved_ip.0
+    assert sorted(counts)[6] < 120, counts
+    assert max(counts) < 300, counts
+
+
+def test_in_a_stable_order_a_pod_has_its_address_again_from_the_executable(pool: Pool) -> None:
+    pool.ipam["order"], pool.args = "stable", "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0"
+    given = pool.add(OURS, "a")
+    pool.call(OURS, "CHECK", "a").succeeded()
+    second = pool.add(OURS, "b")
+    # Go's goes on behind the last one, with the key that it does not know, and what it gives is not given again.
+    after = f"10.1.0.{(int(second.rpartition('.')[2]) - 1) % 253 + 2}"
+    gos = pool.add(GO, "go")
+    assert gos in (after, f"10.1.0.{int(after.rpartition('.')[2]) + 1}")
+    for directory, name in ((GO, "a"), (OURS, "b"), (OURS, "go")):
+        pool.call(directory, "DEL", name).succeeded()
+    assert [pool.add(OURS, "c"), pool.add(OURS, "d")] == [given, second]
+    pool.call(OURS, "DEL", "c").succeeded()
+    (pool.data_dir / "lan" / given).write_bytes(b"go\r\neth0")
+    assert pool.add(OURS, "e") not in (given, second)
+
+
+def test_both_at_once_give_no_address_twice_in_a_stable_order(pool: Pool) -> None:
+    """All for one pod: each of ours begins at the same address."""
+    pool.ipam["order"], pool.args = "stable", "IgnoreUnknown=1;K8S_POD_NAME=web"
+    with ThreadPoolExecutor(8) as threads:
+        given = list(threads.map(lambda i: pool.add((OURS, OURS, GO)[i % 3], f"c{i}"), range(24)))
+    assert len(set(given)) == 24
+    assert pool.leases == {address: f"c{i}\r\neth0" for i, address in enumerate(given)}
 
 
 def test_after_a_reboot_a_container_takes_its_own_again_and_others_only_what_is_needed(

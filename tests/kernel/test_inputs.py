@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import stat
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -139,12 +142,32 @@ def test_the_label_of_an_address_is_no_vlan(lan: Lan) -> None:
     assert attached(lan, master="eth0:2")
 
 
-def test_what_is_no_ethernet_is_told_as_that(lan: Lan) -> None:
-    # Without the tunnels that the module else puts into every namespace (Documentation/admin-guide/sysctl/net.rst).
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_host_that_never_had_a_route(lan: Lan, kind: str) -> None:
+    """Not even its loopback's: its kernel has no table of routes."""
+    plugin, pod = Plugin(lan.node, kind), lan.host("pod")
+    call = f"ip link add eth0 type dummy && exec {plugin.executable}"
+    config = json.dumps(lan.config(type=kind, ipam=lan.dual_stack)).encode()
+    environment = plugin.environment("ADD", pod, {"PATH": os.environ["PATH"]})
+    done = lan.node.run(["unshare", "--net", "sh", "-c", call], input=config, env=environment, check=False)
+    assert (done.returncode, len(json.loads(done.stdout)["ips"])) == (0, 2)
+
+
+@pytest.mark.parametrize("kind", ["ipip", "gre", "tun"])
+def test_what_is_no_ethernet_is_told_as_that(lan: Lan, kind: str) -> None:
+    """A tun has the type of a WireGuard's link (ARPHRD_NONE)."""
+    # Without the tunnels that the modules else put into every namespace (Documentation/admin-guide/sysctl/net.rst).
     Path("/proc/sys/net/core/fb_tunnels_only_for_init_net").write_text("2")
-    lan.node.ip("link add tun0 type ipip local 10.1.0.9 remote 10.1.0.1")
-    assert refused(lan, master="tun0").startswith("master: tun0 is no Ethernet (ipip)")
-    assert refused(lan, master="tun0", vlan=5).startswith("master: tun0 is no Ethernet (ipip)")
+    if kind == "tun":
+        device = Path("/dev/net/tun")
+        if not device.exists():  # where no udev makes it
+            device.parent.mkdir(exist_ok=True)
+            os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(10, 200))
+        lan.node.ip("tuntap add mode tun name tun0")
+    else:
+        lan.node.ip(f"link add tun0 type {kind} local 10.1.0.9 remote 10.1.0.1")
+    assert refused(lan, master="tun0").startswith(f"master: tun0 is no Ethernet ({kind})")
+    assert refused(lan, master="tun0", vlan=5).startswith(f"master: tun0 is no Ethernet ({kind})")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -182,6 +182,13 @@ def test_a_python_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert build.missing("gcc") == "this Python is older than 3.99"
 
 
+def test_a_python_whose_library_lacks_what_a_call_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build.missing("gcc") == ""
+    lacking = tuple({*sys.builtin_module_names} - {"fcntl"})
+    monkeypatch.setattr(sys, "builtin_module_names", lacking)
+    assert build.missing("gcc") == "this Python has fcntl as files, not in its library"
+
+
 # A build that would not do
 
 
@@ -301,9 +308,9 @@ def test_the_versions_of_all_that_is_bundled_are_told(directory: Path) -> None:
     done = run(directory / "cni-ipvlan-py", arguments=["--version"])
     assert (done.returncode, done.stderr) == (0, b"")
     first, python, *bundled = done.stdout.decode().splitlines()
-    assert (first, python) == ("cni-ipvlan-py 0.1.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
+    assert (first, python) == ("cni-ipvlan-py 0.2.0, CNI 0.1.0 to 1.1.0", "CPython " + platform.python_version())
     pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE))
-    told = {name.lower(): version for name, version in (line.split(" ") for line in bundled)}
+    told = {name.lower().replace("_", "-"): version for name, version in (line.split(" ") for line in bundled)}
     assert {"jsonschema", "attrs", "rpds-py", "pyinstaller"} <= told.keys()
     assert told.items() <= pinned.items()
 
@@ -749,3 +756,40 @@ def test_both_tiers_and_both_forms_answer_in_the_same_bytes(lan: Lan, marshalled
         shutil.rmtree(lan.data_dir, ignore_errors=True)
     assert answers[0] == answers[1] == answers[2]
     assert not re.search(rb"internal error|Traceback", answers[0][1] + answers[0][2])
+
+
+@pytest.mark.parametrize("name", ["cni-macvlan-py", "host-local"])
+def test_an_upgrade_by_mv_fails_no_call_that_is_beginning(tmp_path: Path, name: str) -> None:
+    """The kernel then says that the executable is "… (deleted)"."""
+    executable = tmp_path / "cni-macvlan-py"
+    shutil.copy(PROGRAM, executable)
+    opened = os.open(executable, os.O_PATH)
+    executable.unlink()
+    # The name that it is called by is not of a file any more.
+    done = subprocess.run(
+        [tmp_path / name],
+        executable=f"/proc/self/fd/{opened}",
+        pass_fds=[opened],
+        env=VERSION,
+        capture_output=True,
+        check=False,
+    )
+    os.close(opened)
+    assert (done.returncode, done.stderr, "supportedVersions" in json.loads(done.stdout)) == (0, b"", True)
+
+
+def test_few_open_files_are_refused_before_anything_is_done_where_they_cannot_be_more(lan: Lan) -> None:
+    """Root may have more (CAP_SYS_RESOURCE), and takes them."""
+    pod, plugin = lan.host("pod"), lan.macvlan
+    without = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
+    for words, works in (([], True), (without, False)):
+        argv = ["prlimit", "--nofile=10", *words, str(plugin.executable)]
+        environment = plugin.environment("ADD", pod, {"PATH": os.environ["PATH"]})
+        config = json.dumps(lan.config(vlan=50)).encode()
+        outcome = Outcome(lan.node.run(argv, input=config, env=environment, check=False))
+        if works:
+            assert outcome.status == 0, outcome.document
+            plugin.delete(pod, lan.config(vlan=50)).succeeded()
+        else:
+            assert "RLIMIT_NOFILE is too low" in outcome.error["msg"]
+        assert (links(pod), links(lan.node), leases(lan.data_dir)) == ([], ["eth0"], {})

@@ -102,6 +102,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(attach, "Place", Place)
     monkeypatch.setattr(sysctl, "write", kernel.write_sysctl)
     monkeypatch.setattr(sysctl, "read", kernel.read_sysctl)
-    monkeypatch.setattr(uppers, "_namespaces", lambda: list(kernel.namespaces))
+    monkeypatch.setattr(uppers, "paths", lambda: list(kernel.namespaces))
+    monkeypatch.setattr(records, "stat", kernel.stat)
     monkeypatch.setattr(records, "ROOT", str(tmp_path / "records"))
     return Node(kernel, tmp_path / "networks")

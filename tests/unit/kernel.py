@@ -1,12 +1,14 @@
 """A kernel of lists: network namespaces with links, addresses and routes, behind the socket and the place that the
-plugins use. It knows as much of macvlan, ipvlan and VLANs as their decisions depend on; tests/kernel asks the real one.
+plugins use. It knows as much of macvlan, ipvlan, VLANs and veth pairs as their decisions depend on; tests/kernel asks
+the real one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT
+from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from types import SimpleNamespace
 from typing import Any
 
 from cni_core.address import Address, Cidr
@@ -28,6 +30,7 @@ class Namespace:
         self.kernel = kernel
         self.path = path
         self.number = number
+        self.cookie = kernel.next_cookie()
         self.links: dict[int, Link] = {}
         self.addresses: list[tuple[int, Cidr, int]] = []
         self.labels: dict[str, str] = {}  # of addresses
@@ -50,10 +53,12 @@ class Kernel:
     def __init__(self) -> None:
         self.log: list[str] = []  # the purposes of all messages that were carried out or refused
         self.refuse: dict[str, int] = {}  # the beginning of a message's purpose, and the errno it is refused with
+        self.busy: set[bytes] = set()  # hardware addresses that somebody else on every parent has
         self.namespaces: dict[str, Namespace] = {}
         self.neighbours: dict[Address, bytes] = {}  # who on the LAN answers, by the address
         self.entered: Namespace | None = None
         self._next = 1
+        self._cookies = 0
         self.host = self.namespace(HOST)
         self.add_link(self.host, "eth0")
 
@@ -64,11 +69,16 @@ class Kernel:
             self.add_link(made, "lo", flags=m.IFF_UP | m.IFF_LOOPBACK | m.IFF_LOWER_UP)
         return self.namespaces[path]
 
+    def next_cookie(self) -> int:
+        self._cookies += 1
+        return self._cookies
+
     def add_link(self, where: Namespace, name: str, **attributes: Any) -> Link:
         """attributes: of Link."""
         link = Link.__new__(Link)
         defaults: dict[str, Any] = {"alias": "", "data": {}, "flags": m.IFF_UP | m.IFF_LOWER_UP, "kind": ""}
         defaults |= {
+            "group": 0,
             "mac": _PRIVATE[:-1] + bytes([self._next]),
             "master": 0,
             "mtu": 1500,
@@ -94,6 +104,12 @@ class Kernel:
 
     # What the plugins see
 
+    def stat(self, path: str) -> Any:
+        """posix.stat of a namespace's path."""
+        if path not in self.namespaces:
+            raise FileNotFoundError(path)
+        return SimpleNamespace(st_ino=self.namespaces[path].number)
+
     def host_place(self) -> Place:
         return Place(self, self.host)
 
@@ -116,6 +132,7 @@ class Place:
         self._namespace = namespace
         self.path = namespace.path
         self.fd = self.inode = namespace.number
+        self.cookie = namespace.cookie
         self.rtnl = Socket(kernel, namespace)
         self.is_host = namespace is kernel.host
 
@@ -154,25 +171,39 @@ class Socket:
 
     link_by_any_name = link
 
-    def links(self) -> list[Link]:
-        return list(self._here.links.values())
+    def links(self, wanted: Callable[[Link], bool] = lambda _: True) -> list[Link]:
+        return [link for link in self._here.links.values() if wanted(link)]
 
-    def addresses(self, index: int = 0) -> list[InterfaceAddress]:
+    def addresses(
+        self, index: int = 0, wanted: Callable[[InterfaceAddress], bool] = lambda _: True
+    ) -> list[InterfaceAddress]:
         found = []
         for at, cidr, flags in self._here.addresses:
             if index in (0, at):
                 address = InterfaceAddress.__new__(InterfaceAddress)
                 address.index, address.cidr, address.flags = at, cidr, flags
+                address.scope = _scope(cidr.address)
                 address.label = self._here.labels.get(str(cidr), "")
                 found.append(address)
-        return found
+        return [address for address in found if wanted(address)]
 
-    def routes(self, family: int, link: int = 0) -> list[Route]:
+    def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = lambda _: True) -> list[Route]:
         return [
             route
             for route in self._here.routes
-            if route.dst.family == family and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            if route.dst.family == family
+            and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
+            and wanted(route)
         ]
+
+    def routes_to(
+        self,
+        destinations: Collection[Cidr],
+        family: int,
+        link: int = 0,
+        wanted: Callable[[Route], bool] = lambda _: True,
+    ) -> list[Route]:
+        return self.routes(family, link, lambda route: route.dst in destinations and wanted(route))
 
     def neighbour(self, index: int, address: Address) -> m.Neighbour | None:
         found = self._here.neighbours.get((index, address))
@@ -199,7 +230,8 @@ class Socket:
             found = m.attributes(message.body, _IFINFOMSG)
             return self._new_link(found) if message.flags & m.NLM_F_CREATE else self._set_link(message, found)
         if message.kind == m.RTM_DELLINK:
-            return self._delete_link(Link(message.body).index)
+            asked = Link(message.body)
+            return self._delete_group(asked.group) if asked.group else self._delete_link(asked.index)
         if message.kind == m.RTM_NEWADDR:
             return self._new_address(InterfaceAddress(message.body))
         if message.kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
@@ -216,7 +248,8 @@ class Socket:
             for there in same[:1]:
                 self._here.routes.remove(there)
             return 0 if same else ENOENT
-        if same and message.flags & m.NLM_F_EXCL:
+        taken = any((there.dst, there.priority) == (route.dst, route.priority) for there in self._here.routes)
+        if taken and message.flags & m.NLM_F_EXCL:
             return EEXIST
         self._here.routes.append(route)
         return 0
@@ -224,6 +257,8 @@ class Socket:
     def _new_link(self, found: dict[int, bytes]) -> int:
         info = m.attributes(found[m.IFLA_LINKINFO])
         kind, data = info[m.IFLA_INFO_KIND].decode().rstrip("\0"), m.attributes(info.get(m.IFLA_INFO_DATA, b""))
+        if kind == "veth":
+            return self._new_pair(found, m.attributes(data[m.VETH_INFO_PEER], _IFINFOMSG))
         name, below = found[m.IFLA_IFNAME].decode().rstrip("\0"), _number(found.get(m.IFLA_LINK))
         number = _number(found.get(m.IFLA_NET_NS_FD)) or self._here.number
         where = next(one for one in self._kernel.namespaces.values() if one.number == number)
@@ -243,10 +278,20 @@ class Socket:
                 for _, other in self._kernel.uppers(parent, self._here):
                     if other.kind == "ipvlan":
                         other.data = data  # ipvlan_set_port_mode
-        for key, kept in (("mac", m.IFLA_ADDRESS), ("mtu", m.IFLA_MTU)):
-            if found.get(kept):
-                attributes[key] = found[kept] if key == "mac" else _number(found[kept])
-        self._kernel.add_link(where, name, **attributes)
+        self._kernel.add_link(where, name, **attributes | _told(found))
+        return 0
+
+    def _new_pair(self, found: dict[int, bytes], of_peer: dict[int, bytes]) -> int:
+        """Each has the other's index as its parent, so that one goes with the other."""
+        name, peer = (part[m.IFLA_IFNAME].decode().rstrip("\0") for part in (found, of_peer))
+        number = _number(of_peer[m.IFLA_NET_NS_FD])
+        where = next(one for one in self._kernel.namespaces.values() if one.number == number)
+        if self._here.link(name) or where.link(peer):
+            return EEXIST
+        keys: dict[str, Any] = {"kind": "veth", "flags": m.IFF_NOARP, "parent_nsid": 0}
+        one = self._kernel.add_link(self._here, name, **keys | _told(found))
+        other = self._kernel.add_link(where, peer, **keys | _told(of_peer), parent=one.index)
+        one.parent = other.index
         return 0
 
     def _refuse_kind(self, parent: Link, kind: str, data: dict[int, bytes]) -> int:
@@ -270,8 +315,19 @@ class Socket:
             link.name = asked.name
         if m.IFLA_IFALIAS in found:
             link.alias = asked.alias
+        if asked.up and link.mac in self._kernel.busy:
+            return EADDRINUSE  # macvlan_open
         link.flags |= asked.flags & m.IFF_UP
         return 0
+
+    def _delete_group(self, group: int) -> int:
+        """All or none: what is no kind of link's own, as lo, cannot be deleted."""
+        links = [link for link in self._here.links.values() if link.group == group]
+        if any(not link.kind for link in links):
+            return EOPNOTSUPP
+        for link in links:
+            self._delete_link(link.index)
+        return 0 if links else ENODEV
 
     def _delete_link(self, index: int) -> int:
         link = self._here.links.pop(index, None)
@@ -314,6 +370,25 @@ def route(dst: str, link: Link | None, gateway: str = "", **keys: Any) -> Route:
     """One of the main table."""
     via = Address.parse(gateway) if gateway else None
     return Route(Cidr.parse(dst), via, [link.index] if link else [], table=m.RT_TABLE_MAIN, **keys)
+
+
+def _told(found: dict[int, bytes]) -> dict[str, Any]:
+    """What a request says of a new link beside its kind and its place."""
+    numbers = {"mtu": m.IFLA_MTU, "group": m.IFLA_GROUP}
+    told: dict[str, Any] = {key: _number(found[kept]) for key, kept in numbers.items() if kept in found}
+    return told | ({"mac": found[m.IFLA_ADDRESS]} if m.IFLA_ADDRESS in found else {})
+
+
+def _scope(address: Address) -> int:
+    """As the kernel derives an IPv6 address's, and as `ip` sets an IPv4 one's."""
+    for subnet, scope in (
+        ("127.0.0.0/8", m.RT_SCOPE_HOST),
+        ("::1/128", m.RT_SCOPE_HOST),
+        ("fe80::/10", m.RT_SCOPE_LINK),
+    ):
+        if address in Cidr.parse(subnet):
+            return scope
+    return m.RT_SCOPE_UNIVERSE
 
 
 def _number(packed: bytes | None) -> int:

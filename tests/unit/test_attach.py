@@ -645,6 +645,17 @@ def test_status_tells_why_an_add_would_fail(node: Node, keys: dict[str, Any], wo
     assert (error.value.code, words in error.value.msg) == (errors.NOT_AVAILABLE, True)
 
 
+def test_status_tells_that_running_containers_may_be_cut_off(node: Node) -> None:
+    node.add(node.config())
+    for keys, code in (({"mtu": 9000}, errors.NOT_AVAILABLE), ({"master": "eth9"}, errors.LIMITED_CONNECTIVITY)):
+        with pytest.raises(CniError) as error:
+            node.status(node.config(**keys))
+        assert error.value.code == code
+    with pytest.raises(CniError) as error:
+        node.status(node.config(master="eth9") | {"name": "nobodys"})
+    assert error.value.code == errors.NOT_AVAILABLE
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cni_core import errors, uppers
+from cni_core import errors, records, uppers
 from cni_core.errors import CniError
 from cni_core.names import Attachment
 from cni_core.network import Network
@@ -65,8 +65,8 @@ def test_what_died_without_a_del_makes_room(
 def test_what_is_being_added_is_not_dead(node: Node) -> None:
     """It has no link yet, but its ADD runs."""
     index = node.host.link("eth0").index  # type: ignore[union-attr]
-    with Records(create=True) as records:
-        running = records.join(Attachment("c1", "eth0"), "net1", 5, f"{node.host.number}.{index}", "macvlan")
+    with Records(create=True) as found:
+        running = found.join(Attachment("c1", "eth0"), "net1", 5, f"{node.host.number}.{index}", "macvlan")
     error = node.refused(node.config("10.2.0.0/24", type="ipvlan", name="net2"), "c2")
     assert "in use as macvlan by c1/eth0 of network net1" in error.problem
     os.close(running)
@@ -82,6 +82,52 @@ def test_an_ipvlan_that_nobody_recorded_keeps_its_mode(node: Node) -> None:
     error = node.refused(node.config(type="ipvlan"))
     assert error.problem == "eth0 is in use as ipvlan l3 bridge by somebody else: ipvlan l2 bridge cannot share it"
     node.add(node.config(type="ipvlan", mode="l3", hostRoutes=False))
+
+
+def dead_of_ours_and_an_ipvlan_of_somebody_elses(node: Node, mode: str) -> Link:
+    """Ours was l2."""
+    node.add(node.config(type="ipvlan"))
+    del node.kernel.namespaces["/run/netns/c1"]
+    parent = node.host.link("eth0")
+    assert parent
+    theirs = {"kind": "ipvlan", "parent": parent.index, "parent_nsid": 0, "data": ipvlan_data(mode)}
+    return node.kernel.add_link(node.container("c9"), "net0", **theirs)
+
+
+def test_where_all_that_are_recorded_died_the_kernel_is_asked_and_not_the_records(node: Node) -> None:
+    theirs = dead_of_ours_and_an_ipvlan_of_somebody_elses(node, "l3")
+    error = node.refused(node.config(type="ipvlan"), "c2")
+    assert error.problem == "eth0 is in use as ipvlan l3 bridge by somebody else: ipvlan l2 bridge cannot share it"
+    assert ipvlan.use_of(theirs) == "ipvlan l3 bridge"
+    # Whose use it is now can join, though other records are there.
+    node.add(node.config("10.2.0.0/24", type="ipvlan", mode="l3", name="net2"), "c2")
+    node.add(node.config("10.2.0.0/24", type="ipvlan", mode="l3", name="net2"), "c3")
+
+
+def test_one_that_died_hinders_no_other_while_somebody_elses_are_alike(node: Node) -> None:
+    dead_of_ours_and_an_ipvlan_of_somebody_elses(node, "l2")
+    node.add(node.config(type="ipvlan"), "c2")
+
+
+def test_a_container_whose_namespace_is_not_seen_keeps_its_use(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from within a pod that calls the plugins for the node."""
+    node.add(node.config(type="ipvlan"))
+    monkeypatch.setattr(uppers, "paths", list)
+    monkeypatch.setattr(records, "stat", lambda path: Path("/not/there").stat())
+    node.add(node.config(type="ipvlan"), "c2")
+    error = node.refused(node.config("10.2.0.0/24", type="ipvlan", mode="l3", name="net2"), "c3")
+    assert "in use as ipvlan l2 bridge by c1/eth0 of network net1" in error.problem
+
+
+def test_a_macvlan_that_the_kernel_lets_in_shows_that_no_ipvlan_is_left(node: Node) -> None:
+    """Though somebody else has a macvlan there."""
+    node.add(node.config(type="ipvlan"))
+    del node.kernel.namespaces["/run/netns/c1"]
+    parent = node.host.link("eth0")
+    assert parent
+    node.kernel.add_link(node.container("c9"), "net0", kind="macvlan", parent=parent.index, parent_nsid=0)
+    node.add(node.config("10.2.0.0/24", name="net2"), "c2")
+    assert (node.attached("net1"), node.attached("net2")) == ([], [Attachment("c2", "eth0")])
 
 
 def ipvlan_data(mode: str) -> dict[int, bytes]:
@@ -172,29 +218,3 @@ def test_a_kernel_without_the_kind_is_told(node: Node, parent: Link) -> None:
         pytest.raises(CniError, match="not supported"),
     ):
         asked.admit("ipvlan")
-
-
-def test_a_namespace_is_looked_at_once_whatever_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = {"/run/netns": ["one", "gone"], "/proc": ["7", "8", "self"]}
-    inodes = {"/run/netns/one": 1, "/proc/7/ns/net": 1, "/proc/8/ns/net": 2}
-
-    class Stat:
-        def __init__(self, inode: int) -> None:
-            self.st_ino = inode
-
-    def stat(path: str) -> Stat:
-        if path not in inodes:
-            raise FileNotFoundError(path)
-        return Stat(inodes[path])
-
-    monkeypatch.setattr(uppers, "listdir", listed.__getitem__)
-    monkeypatch.setattr(uppers, "stat", stat)
-    found: Iterator[str] = uppers._namespaces()
-    assert list(found) == ["/run/netns/one", "/proc/8/ns/net"]
-    del listed["/run/netns"]
-    monkeypatch.setattr(uppers, "listdir", lambda path: listed[path] if path in listed else _absent(path))
-    assert list(uppers._namespaces()) == ["/proc/7/ns/net", "/proc/8/ns/net"]
-
-
-def _absent(path: str) -> list[str]:
-    raise FileNotFoundError(path)

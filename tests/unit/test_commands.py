@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from cni_cli import leases
-from cni_cli.errors import CommandError
+from cni_cli.errors import CommandError, told
 from cni_cli.main import main
+from cni_cli.table import table
 from cni_core.errors import PARENT_UNUSABLE
+from cni_core.names import printable
 
 
 def run(*argv: str) -> int:
@@ -70,3 +72,17 @@ def test_help_is_short_and_says_all(capsys: pytest.CaptureFixture[str], monkeypa
         assert max(map(len, told.splitlines())) <= 100
     assert "--aux-address" in told
     assert "--config-only" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("eth0.50 ä 網", "eth0.50 ä 網"),
+        ("\x1b]0;x\x07\r\n\t\x7f\x9b", r"\x1b]0;x\x07\x0d\x0a\x09\x7f\x9b"),
+        ("\u202e\u2028\udcff\U000e0001", r"\u202e\u2028\udcff\U000e0001"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert table((), [(text,)]) == shown
+    assert told(CommandError(text, text)) == f"{shown} (error 111)\n  {shown}"

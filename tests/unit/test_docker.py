@@ -18,7 +18,15 @@ from tests.unit.strategies import ips
 def options(**given: Any) -> Namespace:
     lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt")}
     others = dict.fromkeys(("driver", "scope", *IDLE, *SWARM))
-    plain = {"name": "lan", "ipv4": True, "ipv6": False, "internal": False, "ipam_driver": "default"}
+    plain = {
+        "name": "lan",
+        "ipv4": True,
+        "ipv6": False,
+        "internal": False,
+        "ipam_driver": "default",
+        "host_access": False,
+        "cluster": "",
+    }
     return Namespace(**others | plain | lists | given)
 
 
@@ -29,17 +37,43 @@ def plugin(kind: str, **given: Any) -> dict[str, Any]:
     return dict(found)
 
 
+def test_a_cluster_makes_it_lan_local() -> None:
+    given = {"subnet": ["192.168.50.0/24"], "opt": ["parent=eth0"]}
+    ipam = plugin("macvlan", **given)["ipam"] | {"type": "lan-local", "cluster": "office"}
+    assert plugin("macvlan", cluster="office", **given)["ipam"] == ipam
+    with pytest.raises(CommandError, match="--cluster is lan-local's"):
+        plugin("macvlan", cluster="office", ipam_driver="dhcp", opt=["parent=eth0"])
+
+
 def test_macvlan_bridge() -> None:
     assert plugin("macvlan", subnet=["192.168.50.0/24"], gateway=["192.168.50.1"], opt=["parent=eth0"]) == {
         "type": "macvlan",
         "master": "eth0",
+        "mac": "stable",
+        "ipv6": False,
         "ipam": {
             "type": "host-local",
             "ranges": [[{"subnet": "192.168.50.0/24", "gateway": "192.168.50.1"}]],
+            "order": "stable",
             "routes": [{"dst": "0.0.0.0/0"}],
         },
         "capabilities": {"ips": True, "mac": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({}, None),
+        ({"host_access": True}, True),
+        ({"opt": ["host_access=true"]}, True),
+        ({"opt": ["host_access=false"], "host_access": True}, None),
+        ({"opt": ["host_access=192.168.50.7,fd00:50::7"]}, ["192.168.50.7", "fd00:50::7"]),
+    ],
+)
+def test_host_access(given: dict[str, Any], written: Any) -> None:
+    given = {"subnet": ["192.168.50.0/24"]} | given | {"opt": ["parent=eth0", *given.get("opt", [])]}
+    assert plugin("macvlan", **given).get("hostAccess") == written
 
 
 def test_dual_stack_with_a_range_and_exclusions() -> None:
@@ -112,8 +146,52 @@ def test_several_in_one_option() -> None:
 def test_what_docker_has_and_one_node_does_not_need_is_ignored_with_a_word() -> None:
     given = options(subnet=["10.1.0.0/24"], opt=["parent=eth0"], driver="macvlan", scope="local", label=["a=b"])
     document, remarks = conflist("macvlan", given)
-    assert remarks == ["Ignored, for it changes nothing on one node: --label."]
-    assert document == conflist("macvlan", options(subnet=["10.1.0.0/24"], opt=["parent=eth0"]))[0]
+    plain, usual = conflist("macvlan", options(subnet=["10.1.0.0/24"], opt=["parent=eth0"]))
+    assert remarks == ["Ignored, for it changes nothing on one node: --label.", *usual]
+    assert document == plain
+
+
+FOUR, SIX = ["10.1.0.0/24"], ["10.1.0.0/24", "fd00:50::/64"]
+
+
+@pytest.mark.parametrize(
+    ("given", "keys", "remark"),
+    [
+        ({"subnet": FOUR}, {"ipv6": False}, "there is no IPv6 subnet"),
+        ({"subnet": SIX, "gateway": ["10.1.0.1", "fd00:50::9"]}, {"ra": "off"}, "the router is fd00:50::9"),
+        ({"subnet": SIX, "gateway": ["fe80::1"]}, {"ra": "off"}, "the router is fe80::1"),
+        ({"subnet": SIX, "gateway": ["10.1.0.1"]}, {}, ""),
+        ({"subnet": SIX, "internal": True}, {"ra": "off"}, "the network leads nowhere"),
+        ({"subnet": SIX, "opt": []}, {"ra": "off"}, "the network leads nowhere"),
+        ({"ipam_driver": "null"}, {}, ""),
+        ({"ipam_driver": "dhcp"}, {}, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_what_routers_advertise_is_what_docker_users_expect_and_is_told(
+    kind: str, given: dict[str, Any], keys: dict[str, Any], remark: str
+) -> None:
+    given = {"opt": ["parent=eth0"]} | given
+    found = plugin(kind, **given)
+    assert {key: found[key] for key in ("ra", "ipv6") if key in found} == keys
+    remarks = [
+        text
+        for text in conflist(kind, options(**given))[1]
+        if ("Its containers" in text and "IPv6" in text) or "advertisements" in text
+    ]
+    assert len(remarks) == bool(remark)
+    assert not remark or remark in remarks[0]
+
+
+def test_l3_has_no_routers_that_advertise() -> None:
+    found = plugin("ipvlan", subnet=FOUR, opt=["parent=eth0", "ipvlan_mode=l3"])
+    assert not {"ra", "ipv6", "mac"} & set(found)
+    assert found["ipam"]["order"] == "stable"
+
+
+def test_passthru_has_its_parents_hardware_address() -> None:
+    assert "mac" not in plugin("macvlan", subnet=FOUR, opt=["parent=eth0", "macvlan_mode=passthru"])
+    assert "mac" not in plugin("ipvlan", subnet=FOUR, opt=["parent=eth0"])
 
 
 def test_ipvlan_by_dhcp_is_warned_of() -> None:

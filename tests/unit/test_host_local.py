@@ -27,10 +27,13 @@ from cni_core.files import Directory
 from cni_core.names import Attachment
 from cni_core.request import Request
 from cni_core.result import Result
+from cni_core.schema.validators import host_local_plugin
 from cni_core.undo import Steps
-from ipam import host_local, index, plugin
+from ipam import host_local, index
+from ipam.plugin import Addresses
 from ipam.store import Store
 from tests.unit.calls import attachment, config, host_local as ipam_of, request
+from tests.unit.orders import stable_order
 
 REPOSITORY = Path(__file__).parents[2]
 SUBNET = "10.1.0.0/29"  # gives .2 to .6
@@ -43,9 +46,10 @@ class Leases:
     def __init__(self, data_dir: Path, *sets: Any, network: str = "net1", **ipam: Any) -> None:
         self.directory = data_dir / network
         self.config = config(name=network, ipam=ipam_of(data_dir, *(sets or (SUBNET,)), **ipam))
+        self.args = ""  # CNI_ARGS
 
     def request(self, command: str, container_id: str, ifname: str = "eth0", **members: Any) -> Request:
-        return request(command, self.config | members, **attachment(container_id, ifname))
+        return request(command, self.config | members, **attachment(container_id, ifname), CNI_ARGS=self.args)
 
     def add(self, container_id: str, ifname: str = "eth0", *ips: str, steps: Steps | None = None) -> list[str]:
         """The addresses that it gives; what fails is undone as attach does it."""
@@ -133,7 +137,7 @@ def test_a_lease_is_written_byte_for_byte_as_go_writes_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
 def test_every_file_has_mode_0600_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     document = Leases(tmp_path / "a" / "b").config
-    program = "from cni_core.entry import main; from ipam import plugin; main({'host-local': lambda: plugin}, None)"
+    program = "import sys; sys.argv[0] = 'host-local'; import cni_macvlan_py.__main__"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=REPOSITORY,
@@ -428,7 +432,9 @@ def test_a_signal_as_the_second_address_is_leased_gives_both_back(
     monkeypatch.setattr(Store, "reserve", interrupted)
     try:
         with pytest.raises(Interrupted):
-            plugin.add(leases.request("ADD", "c1", runtimeConfig={"ips": asked}))
+            Addresses(host_local, "host-local", host_local_plugin).add(
+                leases.request("ADD", "c1", runtimeConfig={"ips": asked})
+            )
     finally:
         signal.signal(signal.SIGTERM, before)
     assert leases.held() == {}
@@ -726,11 +732,93 @@ def test_two_that_make_the_first_directories_at_once_both_succeed(
     assert missed == [str(tmp_path / "var" / "networks" / "net1")]
 
 
+# In a stable order
+
+
+@pytest.fixture
+def stable(tmp_path: Path) -> Leases:
+    return Leases(tmp_path, "10.1.0.0/24", "fd00::/64", order="stable")
+
+
+def test_a_container_that_comes_back_has_its_addresses_again(stable: Leases) -> None:
+    given = {name: stable.add(name) for name in ("c1", "c2", "c3")}
+    assert len({address for addresses in given.values() for address in addresses}) == 6
+    for name in ("c2", "c1", "c3"):
+        stable.delete(name)
+        assert stable.add(name) == given[name]
+
+
+def test_a_pod_that_comes_back_has_its_addresses_again_whatever_its_containers_id(stable: Leases) -> None:
+    stable.args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_UID=1"
+    given = stable.add("c1")
+    stable.delete("c1")
+    assert stable.add("c2") == given
+    # While it is there, another of the name gets the next ones of the order, which are always the same.
+    others = stable.add("c3")
+    assert set(others).isdisjoint(given)
+    stable.delete("c3")
+    assert stable.add("c4") == others
+    stable.delete("c2")
+    assert stable.add("c5") == given
+    for args in ("K8S_POD_NAME=web-0", "K8S_POD_NAMESPACE=test;K8S_POD_NAME=web-0", ""):
+        stable.args = args
+        stable.delete("c5")
+        assert stable.add("c5") != given
+
+
+def test_a_network_and_an_interface_have_addresses_of_their_own(tmp_path: Path) -> None:
+    one, other = (Leases(tmp_path, "10.1.0.0/16", network=name, order="stable") for name in ("net1", "net2"))
+    assert len({one.add("c1")[0], one.add("c1", "eth1")[0], other.add("c1")[0]}) == 3
+
+
+def test_what_go_gave_meanwhile_is_passed_over_and_go_goes_on_behind_ours(stable: Leases) -> None:
+    given = stable.add("c1")
+    stable.delete("c1")
+    assert stable.files()["last_reserved_ip.0"].decode() == given[0]
+    stable.written_by_others(given[0], b"gos\r\neth0")
+    assert stable.add("c1")[0] not in given
+    assert stable.add("c1")[1] == given[1]
+
+
+def test_after_a_reboot_a_pod_takes_its_own_address_back_from_its_earlier_container(
+    tmp_path: Path, reboot: Callable[[], None]
+) -> None:
+    stable = Leases(tmp_path, "10.1.0.0/24", order="stable")
+    stable.args = "K8S_POD_NAME=web"
+    given = stable.add("before")
+    assert stable.add("twin") != given
+    reboot()
+    assert stable.add("after") == given
+    assert "before/eth0" not in stable.held().values()
+    # Of this boot it is the other's.
+    assert stable.add("late") != given
+
+
+@pytest.mark.parametrize("order", ["", "round-robin", None])
+def test_any_other_order_is_the_next_free_address(tmp_path: Path, order: str | None) -> None:
+    leases = Leases(tmp_path, **({} if order is None else {"order": order}))
+    assert [leases.add(name) for name in ("c1", "c2")] == [["10.1.0.2"], ["10.1.0.3"]]
+
+
+def test_an_exhausted_pool_in_a_stable_order_is_told_as_ever(tmp_path: Path) -> None:
+    stable = Leases(tmp_path, order="stable")
+    assert sorted(stable.add(f"c{n}")[0] for n in range(5)) == [f"10.1.0.{n}" for n in range(2, 7)]
+    assert "5 in use" in refused(errors.POOL_EXHAUSTED, stable.add, "c5").msg
+
+
+def test_addresses_that_are_refused_are_passed_over_in_a_stable_order(tmp_path: Path) -> None:
+    stable = Leases(tmp_path, order="stable")
+    order = stable_order(["net1", "eth0", "c1"], [f"10.1.0.{n}" for n in range(2, 7)])
+    taken = {Address.parse(order[0]): "is the host's own, on eth0"}
+    assert addresses(host_local.add(stable.request("ADD", "c1"), Steps(), taken)) == [order[1]]
+
+
 # Any sequence of calls, ours and Go's, of crashes and reboots, against a model
 
 FOUR_POOL = [f"10.1.0.{n}" for n in range(2, 7)]
 SIX_POOL = [f"fd00::{n}" for n in range(2, 8)][:4]
 POOLS = (FOUR_POOL, SIX_POOL)
+PODS = ["", "web"]  # names of pods, which containers of several ids may have
 ATTACHMENTS = [("c1", "eth0"), ("c1", "eth1"), ("c2", "eth0"), ("c3", "eth0"), ("c4", "eth0"), ("c5", "eth0")]
 attachments = st.sampled_from(ATTACHMENTS)
 
@@ -746,7 +834,7 @@ class AnySequence(RuleBasedStateMachine):
         self.boot = 0
         self.boots: dict[tuple[str, str], int | None] = {}
         self.boot_id = index.boot_id
-        index.boot_id = lambda: f"boot {self.boot}"
+        index.boot_id = lambda: f"boot-{self.boot}"
         self.data_dir = Path(tempfile.mkdtemp(prefix="leases-"))
         part = {"subnet": SIX, "rangeEnd": SIX_POOL[-1]}
         self.leases = Leases(self.data_dir, SUBNET, part)
@@ -765,8 +853,11 @@ class AnySequence(RuleBasedStateMachine):
     def held(self, holder: tuple[str, str], pool: Sequence[str]) -> list[str]:
         return [address for address in pool if self.leased.get(address) == holder]
 
-    def next_free(self, number: int) -> str | None:
+    def next_free(self, number: int, stable: Sequence[str] = ()) -> str | None:
+        """stable: an order that begins anew each time."""
         pool, last = POOLS[number], self.last[number]
+        if stable:
+            return next((address for address in stable if address not in self.leased), None)
         start = pool.index(last) + 1 if last in pool else 0
         return next((address for address in pool[start:] + pool[:start] if address not in self.leased), None)
 
@@ -785,12 +876,20 @@ class AnySequence(RuleBasedStateMachine):
     def add(self, who: tuple[str, str]) -> None:
         self.added(who, [])
 
+    @rule(who=attachments, pod=st.sampled_from(PODS))
+    def add_in_a_stable_order(self, who: tuple[str, str], pod: str) -> None:
+        self.leases.config["ipam"]["order"] = "stable"
+        self.leases.args = f"K8S_POD_NAME={pod}" if pod else ""
+        owner = ["net1", who[1], *(["", pod] if pod else [who[0]])]
+        self.added(who, [], [stable_order(owner, pool) for pool in POOLS])
+        del self.leases.config["ipam"]["order"]
+
     @rule(who=attachments, number=st.sampled_from([0, 1]), data=st.data())
     def add_asking(self, who: tuple[str, str], number: int, data: st.DataObject) -> None:
         pool = POOLS[number]
         self.added(who, [data.draw(st.sampled_from(self.held(who, pool) or pool))])
 
-    def added(self, who: tuple[str, str], asked: list[str]) -> None:
+    def added(self, who: tuple[str, str], asked: list[str], orders: Sequence[Sequence[str]] = ((), ())) -> None:
         self.see_what_others_did()
         new: dict[str, tuple[str, str]] = {}
         expected: list[str] = []
@@ -803,11 +902,13 @@ class AnySequence(RuleBasedStateMachine):
             if held:
                 expected.append(held[0])
                 continue
-            if wanted is None and self.next_free(number) is None:
+            order = orders[number]
+            own = wanted or (order[0] if order else "")
+            if self.leased.get(own) in self.of_earlier_boots():
+                self.release({self.leased[own]})
+            if wanted is None and self.next_free(number, order) is None:
                 self.release(self.of_earlier_boots())
-            if self.leased.get(wanted or "") in self.of_earlier_boots():
-                self.release({self.leased[wanted or ""]})
-            free = self.next_free(number) if wanted is None else wanted if wanted not in self.leased else None
+            free = self.next_free(number, order) if wanted is None else wanted if wanted not in self.leased else None
             if free is None:
                 code = errors.ADDRESS_UNAVAILABLE if wanted else errors.POOL_EXHAUSTED
                 break

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from cni_core.address import Cidr
 from cni_core.errors import CniError
 from cni_core.result import Result
 from cni_core.rtnl import socket as rtnl_socket
-from cni_core.rtnl.messages import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, RTM_NEWLINK, del_link
+from cni_core.rtnl.messages import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, RTM_NEWLINK, Route, del_link
 from cni_core.rtnl.socket import MSG_TRUNC, Rtnl
 from ipam import delegate
 from tests.unit.strategies import outputs
@@ -38,12 +39,13 @@ class Peer:
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def recvmsg(self, size: int) -> tuple[bytes, list[Any], int, tuple[int, int]]:
+    def recvmsg_into(self, buffers: list[memoryview]) -> tuple[int, list[Any], int, tuple[int, int]]:
         try:
             datagram, flags = next(self.datagrams)
         except StopIteration:
             raise TimeoutError from None
-        return datagram[:size], [], flags, (next(self.ports), 0)
+        buffers[0][: len(datagram)] = datagram
+        return len(datagram), [], flags, (next(self.ports), 0)
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -116,3 +118,29 @@ def test_any_output_of_a_delegated_plugin_is_a_result_or_an_error(output: bytes)
         assert isinstance(delegate._result("fake", output, ""), Result)
     except CniError as error:
         assert error.msg.startswith("ipam: fake answered with ")
+
+
+def route_message(sequence: int, number: int) -> bytes:
+    """An RTM_NEWROUTE of the main table to 10.X.Y.0/24."""
+    header = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, 3, 0, 1, 0)
+    body = header + struct.pack("=HHI", 8, 15, 254) + struct.pack("=HHBBBB", 8, 1, 10, number >> 8, number & 255, 0)
+    return message(24, NLM_F_MULTI, sequence, body)
+
+
+def test_of_a_dump_nothing_is_kept_that_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {Cidr.parse("10.0.7.0/24"), Cidr.parse("10.9.9.0/24"), Cidr.parse("0.0.0.0/0")}
+    decoded: list[bytes] = []
+    decode = Route.decode
+
+    def noted(body: bytes) -> Route | None:
+        decoded.append(body)
+        return decode(body)
+
+    monkeypatch.setattr(Route, "decode", noted)
+    dump = [(route_message(1, number), 0) for number in range(500)] + [(message(NLMSG_DONE, 0, 1, bytes(4)), 0)]
+    monkeypatch.setattr(rtnl_socket, "socket", lambda *_: Peer(iter(dump)))
+    assert [str(route) for route in Rtnl().routes_to(wanted, 2)] == ["10.0.7.0/24"]
+    assert len(decoded) == 1
+    monkeypatch.setattr(rtnl_socket, "socket", lambda *_: Peer(iter(dump)))
+    kept = Rtnl().routes(2, wanted=lambda route: str(route) == "10.0.9.0/24")
+    assert [str(route) for route in kept] == ["10.0.9.0/24"]

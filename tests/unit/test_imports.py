@@ -22,13 +22,16 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.provision"}
-NOT_PER_POD |= {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate"}
+NOT_PER_POD |= {
+    f"ipam.{name}" for name in ("asking", "claims", "cluster", "contact", "domain", "etcd", "nodes", "verbs")
+}
 
 # Imports inside a function that leave the per-pod path, each where it is known why.
 ALLOWED = {
     ("cni_core.native.setns", "ctypes"),  # posix.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
+    *((f"ipam.lan_local.{name}", "ipam.asking") for name in ("_lease_all", "delete", "gc", "status")),
     ("cni_macvlan_py.__main__.commands", "cni_cli.main"),  # for a person
     ("cni_ipvlan_py.__main__.commands", "cni_cli.main"),
 }
@@ -52,22 +55,26 @@ FLOORS = (
     ("config",),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns",),
+    ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
-    ("chain", "claims", "dad", "hostroutes", "hostsown", "parent", "probe", "records", "uppers"),
+    (
+        *("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "probe", "records", "stable"),
+        *("tuning", "uppers"),
+    ),
     ("whose",),
-    ("shared", "link"),
+    ("shared", "link", "dead"),
     ("attach",),
     ("debug",),
     ("entry",),
 )
 IPAM_FLOORS = (
-    ("ranges", "resolv_conf", "unaddressed", "pool"),
-    ("index", "delegate", "held"),
+    ("ranges", "resolv_conf", "unaddressed", "pool", "last_contact"),
+    ("index", "delegate", "held", "stable"),
     ("store", "verbs"),
     ("host_local", "domain", "contact", "etcd"),
-    ("plugin", "nodes"),
-    ("claims",),
+    ("plugin", "nodes", "lan_local"),
+    ("claims", "cluster"),
+    ("asking",),
 )
 
 # What an ADD imports of ours, where it asks host-local for IPv4 and nothing else: each is time of each pod.

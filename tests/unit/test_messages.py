@@ -40,7 +40,8 @@ names = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_size=1
 def kernel_constants() -> dict[str, int]:
     """The #defines and enums of the headers that are plain numbers; none where there are no headers."""
     found: dict[str, int] = {}
-    files = ("netlink.h", "rtnetlink.h", "if_link.h", "if_addr.h", "if.h", "sched.h", "nsfs.h")
+    headers = ("netlink.h", "rtnetlink.h", "if_link.h", "if_addr.h", "if.h", "sched.h", "nsfs.h", "veth.h")
+    files = (*headers, "../asm-generic/socket.h")
     text = "".join((HEADERS / file).read_text() for file in files if (HEADERS / file).exists())
     text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL).replace("\\\n", " ")
 

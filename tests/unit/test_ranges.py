@@ -13,9 +13,9 @@ from hypothesis import assume, event, example, given, strategies as st
 from cni_core.address import Address, Cidr
 from cni_core.config import SUPPORTED
 from cni_core.errors import ADDRESS_UNAVAILABLE, INCOMPATIBLE_VERSION, INVALID_CONFIG, CniError
-from ipam.ranges import Range, RangeSet, assign, range_sets
+from ipam.ranges import Places, Range, RangeSet, assign, range_sets
 from tests.unit.calls import config, request
-from tests.unit.strategies import AnyAddress
+from tests.unit.strategies import AnyAddress, ips
 
 # The model: every address of a small subnet, and for each whether it may be given and whether it may be chosen.
 
@@ -345,16 +345,16 @@ def test_ranges_may_not_overlap_within_a_set_nor_between_sets(
             with pytest.raises(
                 CniError, match=r"^failed to .* IPs: .* and .* are both of range set .*, which gives one$"
             ):
-                assign(sets, [ours(ip) for ip in picked])
+                assign(sets, Places(sets), [ours(ip) for ip in picked])
             return
         expected[where] = ours(ip)
-    assert assign(sets, [ours(ip) for ip in picked]) == expected
+    assert assign(sets, Places(sets), [ours(ip) for ip in picked]) == expected
 
 
 def test_an_address_asked_for_that_is_in_no_set_is_refused_naming_the_ranges() -> None:
     sets = [RangeSet([{"subnet": "10.1.0.0/24"}]), RangeSet([{"subnet": "fd00::/64"}])]
     with pytest.raises(CniError) as refused:
-        assign(sets, [Address.parse("10.2.0.1")])
+        assign(sets, Places(sets), [Address.parse("10.2.0.1")])
     assert refused.value.code == ADDRESS_UNAVAILABLE
     assert refused.value.msg == (
         "failed to allocate all requested IPs: 10.2.0.1 is in no range: "
@@ -636,3 +636,21 @@ def test_ranges_of_one_subnet_split_around_an_address_are_one_set() -> None:
     part = RangeSet([{"subnet": subnet, "rangeEnd": "10.1.0.8"}, {"subnet": subnet, "rangeStart": "10.1.0.10"}])
     assert texts(part.candidates(None)) == [f"10.1.0.{n}" for n in (2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14)]
     assert Cidr.parse(subnet) == part.ranges[1].subnet
+
+
+@given(st.lists(ips, min_size=1, max_size=12), ips, st.integers(0, 3))
+def test_a_place_is_the_one_that_looking_at_every_range_finds(
+    starts: list[AnyAddress], asked: AnyAddress, size: int
+) -> None:
+    sets = []
+    for start in starts:
+        address = ours(start)
+        net = Cidr(address, address.bits - size).subnet
+        try:
+            sets.append(RangeSet([{"subnet": str(net), "gateway": "none"}]))
+        except CniError:
+            continue
+    sets = list({str(one): one for one in sets}.values())
+    for address in [ours(asked), *(part.start for one in sets for part in one.ranges)]:
+        expected = next(((i, part) for i, one in enumerate(sets) if (part := one.range_of(address))), None)
+        assert Places(sets).of(address) == expected

@@ -50,7 +50,7 @@ def test_a_record_that_could_not_be_added_to_whole_is_as_it_was(monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", lambda fd, data: os.write(fd, data[:3]))
         with pytest.raises(CniError) as error, Records(create=True) as records:
-            records.add(ONE, "net1", 5, ROUTE)
+            records.add(ONE, "net1", 5, [ROUTE])
     assert error.value.code == errors.DATA_DIRECTORY
     with Records(create=True) as records:
         assert records.users(PARENT) == [(ONE, "net1")]
@@ -70,7 +70,7 @@ def test_a_parent_is_free_when_the_last_has_left(root: Path) -> None:
 def test_what_was_used_last_is_told_first() -> None:
     join()
     with Records(create=True) as records:
-        records.add(ONE, "net1", 5, ROUTE)
+        records.add(ONE, "net1", 5, [ROUTE])
         assert records.leave(ONE) == [ROUTE, PARENT]
 
 
@@ -79,7 +79,7 @@ def test_a_record_is_restored_with_what_was_used_before_and_for_the_network_of_t
     with Records(create=True) as records:
         before = records.of(ONE)
         os.close(records.join(ONE, "net2", 6, "1.7", "ipvlan l2 bridge"))
-        records.add(ONE, "net2", 5, ROUTE)
+        records.add(ONE, "net2", 5, [ROUTE])
         assert [user for user, _ in records.users("1.7")] == [ONE]
         assert records.restore(ONE, before) == [ROUTE, "1.7"]
         assert (records.users(PARENT), records.users("1.7"), records.use("1.7")) == ([(ONE, "net1")], [], "")
@@ -122,3 +122,47 @@ def test_without_records_nothing_is_made(root: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Records(create=False)
     assert not root.exists()
+
+
+def test_thousands_of_uses_are_one_write_to_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"5.2,10.{i >> 8}.{i & 255}.0_24" for i in range(2000)]
+    written: list[str] = []
+    append = files.Directory.append
+
+    def noted(self: files.Directory, name: str, text: str) -> None:
+        written.append(name)
+        append(self, name, text)
+
+    monkeypatch.setattr(files.Directory, "append", noted)
+    join()
+    with Records(create=True) as records:
+        records.add(ONE, "net1", 5, keys)
+        assert written == [ONE.record]
+        record = records.of(ONE)
+        assert record
+        assert record.used == [PARENT, *keys]
+        assert records.is_used(keys[-1])
+        assert records.leave(ONE) == [*reversed(keys), PARENT]
+        assert not records.is_used(keys[-1])
+
+
+def test_a_record_tells_its_namespace_from_a_later_one_of_that_inode(tmp_path: Path) -> None:
+    path = tmp_path / "netns"
+    path.touch()
+    inode = path.stat().st_ino
+    for cookie in (70, 71):  # a new namespace of the same name and inode
+        with Records(create=True) as records:
+            os.close(records.join(ONE, "net1", inode, PARENT, "macvlan", cookie, str(path)))
+            assert str(records.of(ONE)) == f"net1 @{inode} %{cookie} {path} {PARENT}"
+            assert records.has_living(PARENT, OTHER)
+            assert not records.has_living(PARENT, ONE)
+    path.unlink()
+    with Records(create=True) as records:
+        assert not records.has_living(PARENT, OTHER)
+        assert not records.has_living("1.9", OTHER)
+
+
+@pytest.mark.parametrize("path", ["netns/c1", "/run/netns/c 1", ""])
+def test_a_path_that_a_record_cannot_hold_tells_nothing(path: str) -> None:
+    record = Record("net1", 5, [PARENT], 70, path)
+    assert (str(record), record.is_there) == (f"net1 @5 %70 {PARENT}", True)

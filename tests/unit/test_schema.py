@@ -13,7 +13,7 @@ from hypothesis import event, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
 from cni_core import names
-from cni_core.schema import formats, generate, validators
+from cni_core.schema import explain, formats, generate, validators
 from cni_core.schema.explain import violations
 from tests.unit.calls import config, host_local
 from tests.unit.strategies import json_values
@@ -364,3 +364,37 @@ def test_a_parents_name_may_be_a_vlans_that_does_not_exist(name: str, accepted: 
 def test_of_ever_so_many_violations_a_hundred_are_told() -> None:
     document = {"name": "lan", "runtimeConfig": {"ips": ["x"] * 100_000}}
     assert len(violations("macvlan", document)) == 100
+
+
+def test_of_a_list_that_is_too_long_its_length_alone_is_told() -> None:
+    assert violations("macvlan", config(master=["/"] * 101)) == ["master: has 101 entries; 100 are the most"]
+
+
+def test_no_more_is_kept_of_the_alternatives_of_a_value_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    def counted(error: Any) -> list[Any]:
+        kept.append(len(error.context or []))
+        return leaves(error)
+
+    leaves = explain._leaves
+    monkeypatch.setattr(explain, "_leaves", counted)
+    monkeypatch.setattr(explain, "MOST", 10)
+    assert len(violations("macvlan", config(master=["/"] * 100))) == 10
+    assert max(kept) <= 10 + 2  # and one of each other alternative
+
+
+def test_what_the_generated_code_accepts_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = [{"dst": "10.0.0.0/8"}] * 1000 + [{"dst": "x"}]
+    looked = 0
+
+    def counted(text: str) -> bool:
+        nonlocal looked
+        looked += 1
+        return is_cidr(text)
+
+    is_cidr, meaning = formats.FORMATS["cidr"]
+    monkeypatch.setitem(formats.FORMATS, "cidr", (counted, meaning))
+    [problem] = violations("macvlan", config(ipam=host_local("/x", {"subnet": "10.0.0.0/8"}, routes=routes)))
+    assert problem.startswith('ipam.routes[1000].dst: "x" is not')
+    assert looked <= 10

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import event, example, given, strategies as st
 
-from cni_core.strictjson import MAX_BYTES, MAX_DEPTH, JsonError, dumps, loads
+from cni_core.strictjson import MAX_BYTES, MAX_BYTES_WITH_RESULT, MAX_DEPTH, JsonError, dumps, loads
 from tests.unit.strategies import json_values, mutated
 
 JSON_CHARACTERS = '{}[],:"\\/bfnrtu0123456789abcdefABCDEF+-.eE \t\n\r\x00\x1f\x7f\ufeffé😀NIl'
@@ -180,7 +180,7 @@ def test_accepts_a_hundred_levels_and_refuses_one_more() -> None:
 @pytest.mark.parametrize("piece", ["[", '{"a":', '[{"a":', "[[],", '{"":[],"":{"":'])
 def test_a_text_of_a_megabyte_of_brackets_is_refused_not_recursed_into(piece: str) -> None:
     with pytest.raises(JsonError, match="nested deeper than 100 levels"):
-        loads(piece.encode() * (MAX_BYTES // len(piece)))
+        loads(piece.encode() * (MAX_BYTES // len(piece)), MAX_BYTES_WITH_RESULT)
 
 
 @pytest.mark.parametrize("piece", [b"\\n", b"\\u00e9", b"x", b"\\\\", "é".encode()])
@@ -214,3 +214,13 @@ def test_text_from_outside_that_was_not_utf_8_is_written_as_valid_json() -> None
     # The name of a link is any bytes (decoded with surrogateescape), and errors repeat it.
     name = b"eth\xff".decode("utf-8", "surrogateescape")
     assert json.loads(dumps({"msg": name})) == {"msg": "eth?"}
+
+
+def test_more_values_than_fit_into_memory_are_refused() -> None:
+    most = MAX_BYTES // 4
+    assert loads(b"[" + b"1," * (most - 2) + b"1]") == [1] * (most - 1)
+    with pytest.raises(JsonError, match="more than 262144 commas and brackets"):
+        loads(b"[" + b"1," * most + b"1]")
+    with pytest.raises(JsonError, match="more than 262144 commas and brackets"):
+        loads(b'{"a":[' * 45_000 + b"[]" * 180_000)
+    assert loads(b"[" + b"1," * most + b"1]", MAX_BYTES_WITH_RESULT) == [1] * (most + 1)

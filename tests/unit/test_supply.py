@@ -44,3 +44,18 @@ def test_without_a_package_index_the_last_line_says_what_is_missing(tmp_path: Pa
         f"What requirements.txt lists is missing in {venv}, and pip could not install it: it needs a package index."
     )
     assert not (venv / "build").exists()
+
+
+def test_no_script_names_a_package_host() -> None:
+    """What the machine's apt and pip are set to is used."""
+    files = [REPOSITORY / "Makefile", REPOSITORY / ".ci/run", *(REPOSITORY / "scripts").iterdir()]
+    for file in files:
+        assert not re.search(r"https?://", file.read_text()), file
+
+
+def test_make_help_tells_of_every_target() -> None:
+    text = (REPOSITORY / "Makefile").read_text()
+    parts = {"kernel-launcher", "kernel-second-tier", "kernel-cluster", "kernel-faults"}  # of kernel
+    [phony] = re.findall(r"^\.PHONY: (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {*phony.split()} - parts

@@ -181,3 +181,26 @@ def test_a_long_document_is_read_in_linear_time() -> None:
     began = monotonic()
     assert told(text) == []
     assert monotonic() - began < 10
+
+
+def test_what_is_stable_and_what_routers_may_say() -> None:
+    ipam = {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]], "order": "stable"}
+    ours = {"type": "cni-macvlan-py", "mac": "stable", "ra": "off", "ipam": ipam}
+    assert told(plain(**ours)) == []
+    by_path = {
+        text.partition(":")[0]: text for _, text, serious in told(plain(**ours | {"type": "macvlan"})) if not serious
+    }
+    assert set(by_path) == {"mac", "ra", "ipam.order"}
+    assert "refuses it" in by_path["mac"]
+    sysctls = {"net.ipv4.conf.all.forwarding": "1", "net.ipv4.conf.IFNAME.arp_ignore": "1"}
+    for keys, problem in (
+        ({"ipv6": False}, "ipv6: is false, and fd00::1-fd00::ffff:ffff:ffff:ffff is of IPv6"),
+        ({"ipv6Token": "::77"}, "ipv6Token: it is the end of addresses that routers' advertisements give, and"),
+        ({"ra": "kernel", "ipv6Token": "1::77"}, 'ipv6Token: "1::77" is not the end of an IPv6 address'),
+        ({"ra": "maybe"}, 'ra: "maybe" is not one of kernel, routes, off'),
+        ({"sysctls": sysctls}, 'sysctls: "net.ipv4.conf.all.forwarding" is not a sysctl of a link'),
+        ({"sysctls": {"net.ipv4.conf.IFNAME.arp_ignore": 1}}, "sysctls.net.ipv4.conf.IFNAME.arp_ignore: 1 is not of"),
+        ({"mac": "stabel"}, 'mac: "stabel" is not'),
+        ({"ipam": ipam | {"order": "stabel"}}, 'ipam.order: "stabel" is not one of round-robin, stable; did you mean'),
+    ):
+        assert [text for _, text, serious in told(plain(**ours | keys)) if serious and text.startswith(problem)], keys

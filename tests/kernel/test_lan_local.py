@@ -1,0 +1,373 @@
+"""lan-local as three hosts have it: namespaces on one switch, each with files of its own, and a real etcd over TLS.
+
+What the protocol does where requests are lost or late, tests/unit/test_lan_claims_model.py and tests/etcd try.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import Any
+
+import pytest
+
+from cni_cli import arp
+from cni_core.address import Address
+from conformance.lab.topology import Host, Topology
+from ipam.etcd import Etcd
+from ipam.held import Held
+from ipam.verbs import List, Listing
+from tests.etcd.members import ETCD, Authority
+from tests.kernel.plugin import OURS, Outcome, Plugin, leases
+
+ENGINE = "10.1.0.100"
+URL = f"https://{ENGINE}:2379"
+_AGAIN = 20
+# Each host has these of its own: the cluster's file and the networks, the records, the notes and the lock.
+PLACES = ("/etc/cni", "/run/cni-vlan", "/run/cni-lan-local")
+
+
+class Node(Plugin):
+    """A host of the LAN with its plugins; its eth0 is on the switch."""
+
+    def __init__(self, net: Topology, name: str, switch: Any, directory: Path, number: int) -> None:
+        super().__init__(net.host(name), "macvlan")
+        self.name = name
+        self.net = net
+        self.own = directory / name
+        net.cable(self.node, "eth0", switch)
+        self.node.address("eth0", f"10.1.0.{number}/24")
+        mounts = []
+        for place in PLACES:
+            (self.own / place[1:]).mkdir(parents=True)
+            Path(place).mkdir(parents=True, exist_ok=True)
+            mounts.append(f"mount --bind {self.own}{place} {place}")
+        self.prefix = ["unshare", "-m", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
+        self.network = self.own / "etc/cni/net.d/lan.conflist"
+
+    def call(self, command: str, container: Host | None, config: dict[str, Any] | bytes, **variables: str) -> Outcome:
+        environment = os.environ | self.environment(command, container, variables)
+        argv = [*self.prefix, str(self.executable)]
+        return Outcome(self.node.run(argv, input=json.dumps(config).encode(), env=environment, check=False))
+
+    def config(self, **keys: Any) -> dict[str, Any]:
+        ipam = {
+            "type": "lan-local",
+            "cluster": "office",
+            "dataDir": str(self.own / "networks"),
+            "ranges": [[{"subnet": "10.1.0.0/24", "ipRange": "10.1.0.128/25", "gateway": "10.1.0.254"}]],
+        }
+        return {"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "master": "eth0", "ipam": ipam} | keys
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Makes it the network that the commands know."""
+        plugin = {key: value for key, value in config.items() if key not in ("cniVersion", "name")}
+        self.network.write_text(json.dumps({"cniVersion": "1.1.0", "name": "lan", "plugins": [plugin]}))
+
+    def cluster(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        program = str(OURS / "cni-macvlan-py")
+        return self.node.run([*self.prefix, program, "cluster", *arguments], env=os.environ, check=False)
+
+    def done(self, *arguments: str) -> str:
+        done = self._answered(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def refused(self, *arguments: str) -> str:
+        done = self._answered(*arguments)
+        assert done.returncode == 1
+        return done.stderr.decode()
+
+    def _answered(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Like a runtime, it calls again where a loaded machine let the engine be late."""
+        done = self.cluster(*arguments)
+        for _ in range(_AGAIN):
+            if b"cannot be asked" not in done.stderr:
+                break
+            done = self.cluster(*arguments)
+        return done
+
+    def asks(self, pod: Host, config: dict[str, Any]) -> Outcome:
+        """Of an ADD that the engine answers, likewise."""
+        outcome = self.add(pod, config)
+        for _ in range(_AGAIN):
+            if outcome.status == 0 or outcome.error["code"] != 11:
+                break
+            outcome = self.add(pod, config)
+        return outcome
+
+    def given(self, pod: Host) -> str:
+        address: str = self.asks(pod, self.config()).result["ips"][0]["address"]
+        return address.partition("/")[0]
+
+    @property
+    def held(self) -> Held:
+        return Held.parse((self.own / "networks/.cluster/lan/held").read_text())
+
+    @property
+    def leases(self) -> set[str]:
+        return {name for name in leases(self.own / "networks") if not name.startswith(".")}  # one that was killed
+
+
+class Office:
+    """Three hosts and an etcd on a fourth, one LAN."""
+
+    def __init__(self, net: Topology, directory: Path) -> None:
+        self.net = net
+        self.number = 0  # of pods so far
+        switch = net.switch("switch")
+        self.engine = net.host("engine")
+        net.cable(self.engine, "eth0", switch)
+        self.engine.address("eth0", f"{ENGINE}/24")
+        authority = Authority(directory / "ca")
+        self.ca = authority.ca
+        self.client = authority.certificate("client")
+        cert, key = authority.certificate("server", address=ENGINE)
+        options = [f"--{name}={URL}" for name in ("listen-client-urls", "advertise-client-urls")]
+        options += [f"--data-dir={directory}/etcd", "--listen-peer-urls=http://127.0.0.1:2380", "--client-cert-auth"]
+        options += [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={self.ca}"]
+        self.etcd = self.engine.popen(
+            [str(ETCD), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"GOMAXPROCS": "2"}
+        )
+        deadline = time.monotonic() + 30
+        while not isinstance(self.ask(), Listing):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.nodes = [Node(net, f"node{i}", switch, directory, 10 + i) for i in range(3)]
+        for node in self.nodes:
+            node.network.parent.mkdir()
+            node.write(node.config())
+            self.join(node)
+
+    def join(self, node: Node) -> None:
+        node.done("join", "office", *self.how, "--node", node.name, "--parent", "eth0")
+
+    @property
+    def how(self) -> list[str]:
+        cert, key = self.client
+        return ["--etcd", URL, "--ca", self.ca, "--cert", cert, "--key", key]
+
+    def ask(self) -> Any:
+        cert, key = self.client
+        with self.engine.inside(), Etcd([URL], ca=self.ca, cert=cert, key=key, patience=20) as etcd:
+            return etcd.do(List((("/cni/v1/office/a/", "/cni/v1/office/a0"),)))
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """Whose each address is, by the engine's own records."""
+        found = {}
+        for record in self.ask().records[0]:
+            value = json.loads(record.value)
+            number = int(record.key.rpartition("/")[2], 16) & 0xFFFFFFFF
+            found[socket.inet_ntoa(struct.pack("!I", number))] = value.get("node") or f"{value.get('host')}'s own"
+        return found
+
+    def is_sound(self) -> None:
+        """What has a lease is held, and what is held is claimed; no address has two leases."""
+        claims, seen = self.claims, list[str]()
+        for node in self.nodes:
+            held = {str(address) for address in node.held.claims}
+            assert node.leases <= held
+            assert {claims.get(address) for address in held} <= {node.name}
+            seen += node.leases
+        assert len(seen) == len(set(seen))
+
+    def pods(self, count: int) -> list[Host]:
+        self.number += count
+        return [self.net.host(f"pod{i}") for i in range(self.number - count, self.number)]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One for all tests: to make it takes as long as any of them. Each removes its containers."""
+    with Topology() as net:
+        yield Office(net, tmp_path_factory.mktemp("office"))
+
+
+def echo(pod: Host, addresses: list[str]) -> set[str]:
+    """Which of the addresses answer an ICMP echo request from a namespace."""
+    header = struct.pack("!BBHHH", 8, 0, 0xF7FF - 1, 0, 1)  # whose checksum is right without data
+    with pod.inside(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as wire:
+        found = set[str]()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and found != set(addresses):
+            for address in set(addresses) - found:
+                wire.sendto(header, (address, 0))
+            wire.settimeout(0.2)
+            try:
+                while found != set(addresses):
+                    packet, (sender, _) = wire.recvfrom(2048)
+                    if packet[20] == 0:
+                        found.add(sender)
+            except TimeoutError:
+                pass
+    return found
+
+
+def test_sixty_containers_of_three_hosts_have_an_address_each(office: Office) -> None:
+    pods = office.pods(60)
+    with ThreadPoolExecutor(2) as threads:
+        given = list(threads.map(lambda i: office.nodes[i % 3].given(pods[i]), range(60)))
+    assert len(set(given)) == 60
+    assert [office.claims[f"10.1.0.{10 + i}"] for i in range(3)] == [f"node{i}'s own" for i in range(3)]
+    office.is_sound()
+    with office.engine.inside():
+        answers = arp.who_has("eth0", map(Address.parse, given), seconds=3)
+    assert sorted(str(address) for address, _ in answers) == sorted(given)  # each by one
+    for i, pod in enumerate(pods):
+        others = [given[(i + step) % 60] for step in (1, 2, 3)]
+        assert echo(pod, others) == set(others)
+    rows = json.loads(office.nodes[0].done("nodes", "office", "--json"))["nodes"]
+    assert [(row["node"], row["held"]["lan"] >= 20) for row in rows] == [(f"node{i}", True) for i in range(3)]
+    assert re.search(r"node1 is not off: 10\.1\.0\.\d+ \(", office.nodes[0].refused("forget", "office", "node1"))
+    assert "containers use addresses of office" in office.nodes[0].refused("leave", "office")
+    for i, pod in enumerate(pods):
+        office.nodes[i % 3].delete(pod, office.nodes[i % 3].config()).succeeded()
+    for node in office.nodes:
+        node.done("sync")
+        assert not node.leases
+        assert len(node.held.claims) <= 16
+    office.nodes[2].done("leave", "office")
+    assert not {"node2", "node2's own"} & set(office.claims.values())
+    office.join(office.nodes[2])
+    office.nodes[0].done("reserve", "office", "10.1.0.200", "--name", "printer")
+    printer = office.nodes[1].asks(pods[1], office.nodes[1].config(runtimeConfig={"ips": ["10.1.0.200"]}))
+    assert (printer.error["code"], printer.error["msg"]) == (105, "10.1.0.200 is reserved for printer")
+
+
+def test_the_engine_goes_and_comes_back(office: Office) -> None:
+    node, pods = office.nodes[0], office.pods(24)
+    node.given(pods[0])
+    office.etcd.send_signal(SIGSTOP)  # silent: what refuses is told sooner
+    try:
+        given = 1
+        while (outcome := node.add(pods[given], node.config())).status == 0:
+            given += 1
+        assert given == len(node.held.claims) > 1
+        begun = time.monotonic()
+        error = node.add(pods[given], node.config()).error
+        assert time.monotonic() - begun < 20  # two seconds, and what a loaded machine adds
+        assert error["code"] == outcome.error["code"] == 11
+        assert error["msg"].startswith(
+            "no address of this host is free, and etcd cannot be asked for more: https://10.1.0.100:2379: no answer in"
+        )
+        assert node.leases == {str(address) for address in node.held.claims}
+        for pod in pods[:given]:
+            node.delete(pod, node.config()).succeeded()
+        assert not node.leases
+        node.given(pods[0])
+    finally:
+        office.etcd.send_signal(SIGCONT)
+    for pod in pods[1:]:
+        node.given(pod)
+    node.call("STATUS", None, node.config()).succeeded()
+    office.is_sound()
+    node.call("GC", None, node.config(**{"cni.dev/valid-attachments": []})).succeeded()
+    assert not node.leases
+
+
+def test_a_kill_at_any_effect_leaves_no_address_twice(office: Office) -> None:
+    """SIGKILL before each of the changes that an ADD which must ask, and a DEL which gives back, make."""
+    node, other, pods = office.nodes[0], office.nodes[1], office.pods(3)
+    config = node.config()
+    config["ipam"]["ahead"] = 0
+    node.write(config)
+    node.done("sync")
+    assert not node.held.claims
+
+    def traced(command: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+        environment = os.environ | node.environment(command, pods[0], {})
+        argv = [*node.prefix, "strace", "-f", "-qq", "-e", "signal=none", *options, str(node.executable)]
+        return node.node.run(argv, input=json.dumps(config).encode(), env=environment, check=False, timeout=60)
+
+    for command in ("ADD", "DEL"):
+        kills = 0
+        for call in ("renameat", "linkat", "fsync"):
+            for number in range(1, 40):
+                if command == "DEL":
+                    node.add(pods[0], config)
+                done = traced(command, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}")
+                killed = done.returncode in (137, -9)
+                office.is_sound()
+                node.delete(pods[0], config).succeeded()
+                if not killed:
+                    break
+                kills += 1
+        assert kills >= 3  # fsync twice, and the rename between
+    node.write(node.config())
+    node.done("sync")
+    held = {str(address) for address in node.held.claims}
+    assert {address for address, owner in office.claims.items() if owner == node.name} == held
+    assert node.given(pods[1]) != other.given(pods[2])
+    office.is_sound()
+    for host, pod in ((node, pods[1]), (other, pods[2])):
+        host.delete(pod, host.config()).succeeded()
+
+
+def test_a_lost_state_and_a_clone(office: Office) -> None:
+    node, clone, pods = office.nodes[0], office.nodes[1], office.pods(3)
+    first = node.given(pods[0])
+    held = node.own / "networks/.cluster/lan/held"
+    held.unlink()
+    second = node.given(pods[1])
+    assert second != first
+    assert first in {str(address) for address in node.held.claims}  # by its lease
+    for pod in pods[:2]:
+        node.delete(pod, node.config()).succeeded()
+    office.is_sound()
+
+    refused = clone.refused("join", "office", *office.how, "--node", "node0", "--force", "--parent", "eth0")
+    assert "node0 is registered by another host (parent " in refused
+    own = clone.own / "etc/cni/cluster.d/office.json"
+    before = own.read_text()
+    own.write_text((node.own / "etc/cni/cluster.d/office.json").read_text())
+    shutil.copytree(clone.own / "networks", clone.own / "aside")
+    (clone.own / "networks/.cluster/lan/held").unlink()
+    outcome = clone.asks(pods[2], clone.config())
+    assert outcome.error["code"] == 111
+    assert outcome.error["msg"].startswith("node0 is registered by another host (parent ")
+    own.write_text(before)
+    shutil.rmtree(clone.own / "networks")
+    (clone.own / "aside").rename(clone.own / "networks")
+    clone.given(pods[2])
+    clone.delete(pods[2], clone.config()).succeeded()
+
+
+def test_a_node_that_is_off_is_forgotten_and_may_come_back(office: Office) -> None:
+    gone, [pod] = office.nodes[1], office.pods(1)
+    gone.given(pod)
+    assert "answered" in office.nodes[0].refused("forget", "office", "node1")
+    gone.node.ip("link set eth0 down")
+    office.nodes[0].done("forget", "office", "node1")
+    assert not {"node1", "node1's own"} & set(office.claims.values())
+    gone.node.ip("link set eth0 up")
+    gone.done("sync")  # claims again what it has
+    office.is_sound()
+    assert "node1's own" in office.claims.values()
+    gone.delete(pod, gone.config()).succeeded()
+
+
+def test_bridge_of_other_people_uses_it_too(office: Office) -> None:
+    """As an executable of its own, which is what Go's plugins call."""
+    node = office.nodes[0]
+    alone = Node.__new__(Node)
+    alone.__dict__.update(node.__dict__, executable=OURS / "lan-local")
+    pods = office.pods(2)
+    result = alone.asks(pods[0], node.config(type="bridge")).result
+    assert "interfaces" not in result
+    address = result["ips"][0]["address"].partition("/")[0]
+    assert office.claims[address] == "node0"
+    again = alone.add(pods[0], node.config(type="bridge")).error
+    assert "duplicate allocation is not allowed" in again["msg"]
+    alone.delete(pods[0], node.config(type="bridge")).succeeded()
+    assert not node.leases
