@@ -19,7 +19,9 @@ Subnet = IPv4Network | IPv6Network
 
 MTU = "com.docker.network.driver.mtu"
 HOST_ACCESS = "host_access"  # no option of docker's drivers
-BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode", HOST_ACCESS: HOST_ACCESS}
+CONFLICT = "conflict"  # likewise
+BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode"}
+BOTH |= {HOST_ACCESS: HOST_ACCESS, CONFLICT: CONFLICT}
 OPTIONS = {
     "macvlan": {**BOTH, "macvlan_mode": "mode"},
     "ipvlan": {**BOTH, "ipvlan_mode": "mode", "ipvlan_flag": "flag", "flag": "flag"},
@@ -53,7 +55,7 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
     else:
         plugin["internal"] = True
         remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
-    plugin |= {key: driver[key] for key in ("mode", "flag", "mtu") if key in driver}
+    plugin |= {key: driver[key] for key in ("mode", "flag", "mtu", "conflict") if key in driver}
     if kind == "macvlan" and driver.get("mode") != PASSTHRU:
         plugin["mac"] = "stable"
     if driver.get(HOST_ACCESS, options.host_access):

@@ -49,7 +49,7 @@ OF_DOCKER = {
     "subnet": "ipam.subnet",
 }
 OF_GO = ("macvlan", "ipvlan")  # names that Go's plugins have, too
-OWN_KEYS = ("vlan", "internal", "dad", "hostRoutes", "hostAccess", "ra", "ipv6Token", "sysctls")
+OWN_KEYS = ("vlan", "internal", "dad", "conflict", "hostRoutes", "hostAccess", "ra", "ipv6Token", "sysctls")
 RANGE_KEYS = ("ipRange", "exclude", "auxAddresses")
 IGNORED_BY_GO = "is obeyed; Go's plugins, which have this name too, ignore it"
 REFUSED_BY_GO = "is obeyed; Go's plugin, which has this name too, refuses it"

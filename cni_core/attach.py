@@ -32,7 +32,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -75,17 +75,33 @@ class Attachments:
         try:
             if left:  # and by now it is known that no other ADD of the attachment runs
                 links.remove(task.attachment, self._kind, task.container, task.container.inode)
-            return self._attach(request, task, steps, parent)
+            if not task.network.probes:
+                return self._attach(request, task, steps, parent, {})
+            from cni_core import probe
+
+            return probe.until_free(
+                lambda taken: self._attach(request, task, steps, parent, taken),
+                steps,
+                lambda address: self._may_change(request, address),
+                _say,
+            )
         finally:
             close(running)
 
-    def _attach(self, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
-        """With the first of its hardware addresses that nobody on the parent has."""
+    def _may_change(self, request: Request, address: Address) -> bool:
+        """Whether another address will do, and host-local is there to be asked for it."""
+        return bool(request.ipam.get("type")) and not self._ipam(request).NEEDS_LINK and address not in request.ips
+
+    def _attach(self, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]) -> Result:
+        """With the first of its hardware addresses that nobody on the parent has.
+
+        taken: addresses that others on the LAN turned out to have, each with who.
+        """
         macs = self._macs(request, task.network)
         mac, mark = next(macs), steps.mark()
         while True:
             try:
-                return self._attach_as(mac, request, task, steps, parent)
+                return self._attach_as(mac, request, task, steps, parent, taken)
             except links.HardwareAddressInUse as error:
                 mac = next(macs, b"")
                 if not mac or steps.back(mark):
@@ -101,7 +117,9 @@ class Attachments:
 
         return stable.macs(request)
 
-    def _attach_as(self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link) -> Result:
+    def _attach_as(
+        self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]
+    ) -> Result:
         network, result = task.network, request.prev_result or Result()
         parents.refuse_mtu(network, parent)
         mtu = parents.mtu(network, parent)
@@ -115,7 +133,7 @@ class Attachments:
             from cni_core import tuning
 
             tuning.tune(task, link)
-        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent)
+        addresses = self._take_over(request, result) or self._ask(request, task, steps, link, parent, taken)
         _refuse_too_many(addresses)
         if network.is_tuned:
             tuning.refuse_ipv6(network, addresses)
@@ -138,7 +156,9 @@ class Attachments:
             )
         return result
 
-    def _ask(self, request: Request, task: Task, steps: Steps, link: Link, parent: Link) -> Result:
+    def _ask(
+        self, request: Request, task: Task, steps: Steps, link: Link, parent: Link, taken: Mapping[Address, str]
+    ) -> Result:
         ipam = self._ipam(request)
         if ipam.NEEDS_LINK:
             links.name(task, link)
@@ -147,6 +167,7 @@ class Attachments:
             from cni_core import hostsown  # not for a link without addresses to pay for
 
             refused = hostsown.needed(parent, task.home.rtnl)
+        refused.update(taken)
         return ipam.add(request, steps, refused)
 
     def _network(self, request: Request) -> Network:

@@ -160,7 +160,7 @@ class Access:
                 *(new_route(route, beside=False) for route in to_container),
             )
         except KernelError as error:
-            if error.refused == RTM_NEWROUTE and error.errno == EEXIST:
+            if error.refused.kind == RTM_NEWROUTE and error.errno == EEXIST:
                 raise _conflict(to_container, end, host.rtnl) from None
             raise
         mac = format_mac(MAC)

@@ -13,13 +13,14 @@ from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP
 
 from cni_core import sysctl
 from cni_core.address import Address, Cidr, format_mac
-from cni_core.errors import CHECK_DIFFERS, DUPLICATE_ADDRESS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
+from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError, Duplicate
 from cni_core.names import Attachment, is_link_name
 from cni_core.parent import carrier_of
 from cni_core.rtnl.messages import (
     RT_TABLE_MAIN,
     RTM_NEWADDR,
     USER_METRIC,
+    InterfaceAddress,
     Route,
     announce,
     del_group,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
+    from cni_core.probe import Question
     from cni_core.result import IP, Result, RouteSpec
     from cni_core.rtnl.messages import Link, Message
     from cni_core.rtnl.socket import Rtnl
@@ -119,19 +121,36 @@ def name(task: Task, link: Link) -> None:
 
 
 def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
-    """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work."""
+    """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work.
+
+    CniError: Duplicate where somebody else has an address.
+    """
+    try:
+        _configure(task, link, parent, result)
+    except Duplicate as error:
+        from cni_core import whose
+
+        raise whose.explained(error, task, parent) from None
+
+
+def _configure(task: Task, link: Link, parent: Link, result: Result) -> None:
     attachment, inside = task.attachment, task.container.rtnl
     cidrs = [ip.cidr for ip in result.ips]
     ipv4, ipv6 = ([cidr for cidr in cidrs if cidr.family == family] for family in (AF_INET, AF_INET6))
+    question = _question(task, link, parent, [cidr.address for cidr in ipv4])
     # The kernel announces the IPv4 addresses that a link has when it comes up, the IPv6 ones at the end of detection.
-    messages = [new_address(link.index, cidr) for cidr in ipv4]
+    messages = [] if question else [new_address(link.index, cidr) for cidr in ipv4]
     messages.append(_raised(task, link))
     if ipv6:
         from cni_core import dad  # for IPv6 alone to pay for
 
         timers = dad.Timers(task.network.dad or dad.FAST)
         messages += [new_address(link.index, cidr, dad=timers.policy != dad.OFF) for cidr in ipv6]
-    messages += [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
+    last = [new_route(route) for route in _preferred(routes(result.routes, result.ips, link.index), inside)]
+    if question:
+        last = [*(new_address(link.index, cidr) for cidr in ipv4), announce(link), *last]
+    else:
+        messages += last
     with task.container.entered():
         # Announce the addresses: neighbours may know them by the hardware address of an earlier container.
         _turn_on(task, link, "ipv4", "arp_notify", sysctl.try_to_write)
@@ -142,15 +161,35 @@ def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
             _turn_on(task, link, "ipv6", "ndisc_notify", sysctl.try_to_write)
             _turn_on(task, link, "ipv6", "keep_addr_on_down", sysctl.write)
             timers.prepare(link.name)
-        try:
-            inside.execute(*messages)
-        except KernelError as error:
-            raise _in_use(error, link, parent) from None
+        if question:
+            question.hurry(link.name)
+        _execute(task, link, parent, messages)
+        if question:
+            question.ask()
         if ipv6:
             # Without a carrier detection waits for the cable, and so do the addresses: nothing to wait for here.
             if parent.carrier:
                 dad.settle(inside, link.index)
             timers.restore(attachment.ifname)
+        if question:
+            question.wait()
+            question.finish(attachment.ifname)
+            _execute(task, link, parent, last)
+
+
+def _question(task: Task, link: Link, parent: Link, addresses: list[Address]) -> Question | None:
+    """What the new link is to ask the LAN before it has its IPv4 addresses; None where there is nothing to ask.
+
+    For a link without a hardware address of its own the parent has asked when this returns. Duplicate.
+    """
+    if not (addresses and task.network.probes and parent.carrier) or task.kind.is_routed(task.network):
+        return None
+    from cni_core import probe
+
+    if task.kind.HAS_OWN_MAC:
+        return probe.Question(task.container.rtnl, link, addresses, parent)
+    probe.refuse_taken(task.home.rtnl, parent, addresses)
+    return None
 
 
 def _turn_on(task: Task, link: Link, family: str, name: str, write: Callable[..., None]) -> None:
@@ -168,22 +207,31 @@ def _raised(task: Task, link: Link) -> Message:
     return announce(link) if now and now.up and task.kind.HAS_OWN_MAC else raise_link(link.index)
 
 
-def _in_use(error: KernelError, link: Link, parent: Link) -> CniError:
-    """In plain words, where the kernel refused what somebody else has."""
-    if error.refused == RTM_NEWADDR and error.errno == EADDRINUSE:
-        return CniError(
-            DUPLICATE_ADDRESS,
-            f"{error.msg}: another container on {parent.name} has it",
-            "Give the networks of one parent ranges of their own, or leave that container.",
-        )
-    if error.errno in (EADDRINUSE, EBUSY):
-        return HardwareAddressInUse(
-            PARENT_UNUSABLE,
-            f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already",
-            "Give the container another one, or none; of a container that is gone, a process may hold the network "
-            "namespace: lsns -t net.",
-        )
-    return error
+def _execute(task: Task, link: Link, parent: Link, messages: list[Message]) -> None:
+    """Carries them out in the container. In plain words, where the kernel refuses what somebody else has."""
+    try:
+        task.container.rtnl.execute(*messages)
+    except KernelError as error:
+        if error.refused.kind == RTM_NEWADDR and error.errno == EADDRINUSE:
+            raise Duplicate(
+                InterfaceAddress(error.refused.body).cidr.address,
+                f"another container on {parent.name}",
+                "Give the networks of one parent ranges of their own, or leave that container.",
+            ) from None
+        if error.errno in (EADDRINUSE, EBUSY):
+            raise _mac_in_use(task, link, parent) from None
+        raise
+
+
+def _mac_in_use(task: Task, link: Link, parent: Link) -> HardwareAddressInUse:
+    from cni_core import whose
+
+    who, mend = whose.holder(task, parent, lambda other, _: other.mac == link.mac)
+    return HardwareAddressInUse(
+        PARENT_UNUSABLE,
+        f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already{f', by {who}' if who else ''}",
+        mend or "Give the container another one, or none.",
+    )
 
 
 def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:

@@ -39,15 +39,16 @@ class Network:
     """What cni_core/schema's network.json and the schema of the kind tell of each key; the names are the kernel's.
 
     masters: names of the parent, of which the first that exists is taken; none: the link of the default route.
-    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, ra, ipv6_token: empty where none is.
-    mac_is_stable: it follows from whom the attachment is for (cni_core.stable), and mac is empty. host_routes: None
-    where the configuration does not say; host_access: None where there is to be none. dns: the specification's
+    vlan, mtu, bc_queue_length: 0 where none is asked for. mode, flag, mac, dad, conflict, ra, ipv6_token: empty where
+    none is. mac_is_stable: it follows from whom the attachment is for (cni_core.stable), and mac is empty. host_routes:
+    None where the configuration does not say; host_access: None where there is to be none. dns: the specification's
     dictionary, empty if there is none. sysctls: values by names, of which IFNAME is a part. What the kind's schema does
     not know (a flag of macvlan's) may be anything, and nobody reads it.
     """
 
     __slots__ = (
         "bc_queue_length",
+        "conflict",
         "dad",
         "dns",
         "flag",
@@ -84,6 +85,7 @@ class Network:
         self.mac = "" if self.mac_is_stable else mac
         self.bc_queue_length: int = config.get("bcqueuelen", 0)
         self.dad: str = config.get("dad", "")
+        self.conflict: str = config.get("conflict", "")
         self.host_routes: bool | None = config.get("hostRoutes")
         self.host_access = HostAccess.from_json(config.get("hostAccess", False))
         self.dns: dict[str, Any] = config.get("dns", {})
@@ -97,6 +99,11 @@ class Network:
     def is_tuned(self) -> bool:
         """Whether the link has settings of its own, for cni_core.tuning."""
         return bool(self.ra or not self.ipv6 or self.ipv6_token or self.sysctls)
+
+    @property
+    def probes(self) -> bool:
+        """Whether the LAN is asked for an address before a container gets it."""
+        return self.conflict == "probe"
 
     @property
     def may_make_its_parent(self) -> bool:

@@ -1,7 +1,7 @@
 """Values to rtnetlink bytes and back, without I/O (rtnetlink(7), netlink(7)).
 
-Requests are Message objects, not yet numbered; replies are read into Link, InterfaceAddress and Route. Each constant
-names its kernel header.
+Requests are Message objects, not yet numbered; replies are read into Link, InterfaceAddress, Route and Neighbour. Each
+constant names its kernel header.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ RTM_GETADDR = 22
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
 RTM_GETROUTE = 26
+RTM_NEWNEIGH = 28
+RTM_DELNEIGH = 29
+RTM_GETNEIGH = 30
 RTNLGRP_IPV6_IFADDR = 9
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE = 0
@@ -95,6 +98,16 @@ IFA_F_DADFAILED = 0x08
 IFA_F_DEPRECATED = 0x20
 IFA_F_TENTATIVE = 0x40
 
+# linux/neighbour.h
+NDA_DST = 1
+NDA_LLADDR = 2
+NUD_REACHABLE = 0x02
+NUD_STALE = 0x04
+NUD_DELAY = 0x08
+NUD_PROBE = 0x10
+NUD_PERMANENT = 0x80
+NTF_USE = 0x01
+
 # linux/if.h
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
@@ -109,6 +122,7 @@ _IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
 _IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _RTMSG = Struct("=BBBBBBBBI")  # family, dst length, src length, tos, table, protocol, scope, type, flags
 _RTNEXTHOP = Struct("=HBBi")  # length, flags, hops, index
+_NDMSG = Struct("=BxxxiHBB")  # family, index, state, flags, type
 _U16 = Struct("=H")
 _U32 = Struct("=I")
 _S32 = Struct("=i")
@@ -634,3 +648,50 @@ def get_routes(family: int, link: int = 0) -> Message:
     if link:
         body += u32(RTA_TABLE, RT_TABLE_MAIN) + u32(RTA_OIF, link)
     return Message(RTM_GETROUTE, NLM_F_DUMP, body, "list routes")
+
+
+# Neighbours
+
+
+class Neighbour:
+    """What the kernel knows of an address on a link, as RTM_NEWNEIGH tells of it: state (NUD_*) and mac, empty while
+    nobody has answered.
+    """
+
+    __slots__ = ("mac", "state")
+
+    def __init__(self, body: bytes) -> None:
+        _, _, self.state, _, _ = _header(_NDMSG, body)
+        self.mac = attributes(body, _NDMSG.size).get(NDA_LLADDR, b"")
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody has the address, as far as the kernel has heard."""
+        heard = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT
+        return bool(self.state & heard and self.mac)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether somebody answered a moment ago, or the administrator says who has it."""
+        return bool(self.state & (NUD_REACHABLE | NUD_PERMANENT) and self.mac)
+
+
+def ask_neighbour(index: int, address: Address) -> Message:
+    """RTM_NEWNEIGH that makes the kernel ask on the link who has the address, as it would for a packet (NTF_USE).
+
+    From an IPv4 link without an address it asks in nobody's name (arp_solicit, net/ipv4/arp.c), as RFC 5227 has it.
+    """
+    body = _NDMSG.pack(address.family, index, 0, NTF_USE, 0) + attribute(NDA_DST, address.packed)
+    return Message(RTM_NEWNEIGH, NLM_F_CREATE, body, f"ask who has {address}")
+
+
+def get_neighbour(index: int, address: Address) -> Message:
+    """RTM_GETNEIGH for one entry (Linux 5.0)."""
+    body = _NDMSG.pack(address.family, index, 0, 0, 0) + attribute(NDA_DST, address.packed)
+    return Message(RTM_GETNEIGH, 0, body, f"look up who has {address}")
+
+
+def del_neighbour(index: int, address: Address) -> Message:
+    """RTM_DELNEIGH."""
+    body = _NDMSG.pack(address.family, index, 0, 0, 0) + attribute(NDA_DST, address.packed)
+    return Message(RTM_DELNEIGH, 0, body, f"forget who has {address}")

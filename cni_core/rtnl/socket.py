@@ -20,6 +20,7 @@ from cni_core.rtnl.messages import (
     Link,
     MalformedReply,
     Message,
+    Neighbour,
     Reply,
     Route,
     decode,
@@ -27,6 +28,7 @@ from cni_core.rtnl.messages import (
     get_addresses,
     get_link,
     get_links,
+    get_neighbour,
     get_routes,
     of_destinations,
 )
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from cni_core.address import Cidr
 
     T = TypeVar("T")
+
+    from cni_core.address import Address
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
@@ -70,7 +74,7 @@ class KernelError(CniError):
         why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
         super().__init__(KERNEL_REFUSED, f"could not {message.purpose}: {why}")
         self.errno = errno
-        self.refused = message.kind
+        self.refused = message
 
 
 class Rtnl:
@@ -138,21 +142,29 @@ class Rtnl:
 
     def link(self, name: str = "", index: int = 0) -> Link | None:
         """The link of that name, which is no alternative name of it, or index; None if there is none."""
-        found = self._link(get_link(name, index))
-        return found if found and name in ("", found.name) else None
+        found = self._get(get_link(name, index))
+        link = Link(found) if found else None
+        return link if link and name in ("", link.name) else None
 
     def link_by_any_name(self, name: str) -> Link | None:
         """The link that has the name, be it an alternative one, which may have 127 bytes (ALTIFNAMSIZ, linux/if.h)."""
-        return self._link(get_link(name))
+        found = self._get(get_link(name))
+        return Link(found) if found else None
 
-    def _link(self, message: Message) -> Link | None:
+    def neighbour(self, index: int, address: Address) -> Neighbour | None:
+        """What is known of an address on a link; None where nobody has asked for it."""
+        found = self._get(get_neighbour(index, address))
+        return Neighbour(found) if found else None
+
+    def _get(self, message: Message) -> bytes | None:
+        """The body of the one reply; None where there is no such thing."""
         sequence = self._send([message], NLM_F_REQUEST)
         while True:
             for reply in self._receive():
                 if reply.sequence != sequence:
                     continue
                 if reply.kind != NLMSG_ERROR:
-                    return Link(reply.body)
+                    return reply.body
                 errno, words = decode_error(reply)
                 if errno in (ENODEV, ENOENT):
                     return None

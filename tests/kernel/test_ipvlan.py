@@ -139,8 +139,8 @@ def test_an_address_that_another_container_of_the_parent_has_is_named(lan: Lan) 
     assert lan.ipvlan.add(lan.host("one"), ipvlan(lan, name="one")).status == 0
     error = lan.ipvlan.add(lan.host("two"), ipvlan(lan, name="two")).error
     assert error["code"] == 106
-    assert error["msg"].startswith("could not add address 10.1.0.2/24: ")
-    assert error["msg"].endswith("another container on eth0 has it")
+    told = "address 10.1.0.2 is in use by a container of this host, eth0 in its network namespace: /run/netns/one"
+    assert error["msg"] == told
     assert leases(lan.data_dir, "two") == {}
 
 

@@ -18,7 +18,8 @@ from cni_core.rtnl.messages import InterfaceAddress, Link, Message, Route
 from cni_core.rtnl.socket import KernelError
 
 HOST = "/proc/thread-self/ns/net"
-_IFINFOMSG, _IFADDRMSG = 16, 8  # the lengths of the headers (linux/rtnetlink.h)
+_IFINFOMSG, _IFADDRMSG, _NDMSG = 16, 8, 12  # the lengths of the headers (linux/rtnetlink.h, linux/neighbour.h)
+_INCOMPLETE = 1  # NUD_INCOMPLETE, linux/neighbour.h
 _PRIVATE = bytes.fromhex("020000000000")
 
 
@@ -35,6 +36,7 @@ class Namespace:
         self.labels: dict[str, str] = {}  # of addresses
         self.routes: list[Route] = []
         self.sysctls: dict[tuple[str, ...], str] = {}
+        self.neighbours: dict[tuple[int, Address], tuple[int, bytes]] = {}  # of a link's index: state and MAC
 
     def link(self, name: str = "", *, index: int = 0) -> Link | None:
         found = (link for link in self.links.values() if link.index == index or (name and link.name == name))
@@ -53,6 +55,7 @@ class Kernel:
         self.refuse: dict[str, int] = {}  # the beginning of a message's purpose, and the errno it is refused with
         self.busy: set[bytes] = set()  # hardware addresses that somebody else on every parent has
         self.namespaces: dict[str, Namespace] = {}
+        self.neighbours: dict[Address, bytes] = {}  # who on the LAN answers, by the address
         self.entered: Namespace | None = None
         self._next = 1
         self._cookies = 0
@@ -202,6 +205,14 @@ class Socket:
     ) -> list[Route]:
         return self.routes(family, link, lambda route: route.dst in destinations and wanted(route))
 
+    def neighbour(self, index: int, address: Address) -> m.Neighbour | None:
+        found = self._here.neighbours.get((index, address))
+        if not found:
+            return None
+        neighbour = m.Neighbour.__new__(m.Neighbour)
+        neighbour.state, neighbour.mac = found
+        return neighbour
+
     def execute(self, *messages: Message) -> None:
         """All are tried, and the first that is refused is told, as the kernel does."""
         refused = None
@@ -223,6 +234,8 @@ class Socket:
             return self._delete_group(asked.group) if asked.group else self._delete_link(asked.index)
         if message.kind == m.RTM_NEWADDR:
             return self._new_address(InterfaceAddress(message.body))
+        if message.kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
+            return self._neighbour(message)
         route = Route.decode(message.body)
         assert route
         same = [
@@ -324,6 +337,16 @@ class Socket:
             Socket(self._kernel, where)._delete_link(upper.index)
         self._here.addresses = [entry for entry in self._here.addresses if entry[0] != index]
         self._here.routes = [route for route in self._here.routes if index not in route.links]
+        return 0
+
+    def _neighbour(self, message: Message) -> int:
+        """The LAN answers at once, if anybody does."""
+        index = int.from_bytes(message.body[4:8], "little")
+        key = (index, Address.from_packed(m.attributes(message.body, _NDMSG)[m.NDA_DST]))
+        if message.kind == m.RTM_DELNEIGH:
+            return 0 if self._here.neighbours.pop(key, None) else ENOENT
+        mac = self._kernel.neighbours.get(key[1])
+        self._here.neighbours[key] = (m.NUD_REACHABLE, mac) if mac else (_INCOMPLETE, b"")
         return 0
 
     def _new_address(self, address: InterfaceAddress) -> int:

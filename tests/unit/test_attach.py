@@ -231,7 +231,8 @@ def test_ipv6_waits_for_its_addresses_by_fast_timers_that_are_set_back(node: Nod
     sysctls = node.container().sysctls
     assert sysctls[(*conf, "ndisc_notify")] == sysctls[(*conf, "keep_addr_on_down")] == "1"
     assert sysctls[("net", "ipv6", "conf", "lo", "disable_ipv6")] == "0"
-    assert sysctls[("net", "ipv6", "neigh", conf[-1], "retrans_time_ms")] == "10"
+    assert sysctls[("net", "ipv6", "neigh", conf[-1], "retrans_time_ms")] == "50"
+    assert sysctls[(*conf, "dad_transmits")] == "2"
     assert sysctls[("net", "ipv6", "neigh", "eth0", "retrans_time_ms")] == "1000"
 
 
@@ -261,7 +262,10 @@ def test_an_address_that_a_sibling_has_is_told_as_that(node: Node) -> None:
     """Two networks of overlapping ranges on one ipvlan parent."""
     node.add(node.config(type="ipvlan"))
     error = node.refused(node.config(type="ipvlan", name="net2"), "c2")
-    assert (error.code, "another container on eth0 has it" in error.msg) == (errors.DUPLICATE_ADDRESS, True)
+    assert (error.code, error.msg) == (
+        errors.DUPLICATE_ADDRESS,
+        "address 10.1.0.2 is in use by a container of this host, eth0 in its network namespace: /run/netns/c1",
+    )
 
 
 def test_a_hardware_address_in_use_is_told_as_that(node: Node) -> None:

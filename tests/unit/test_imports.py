@@ -58,9 +58,10 @@ FLOORS = (
     ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
     (
-        *("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "records", "stable", "tuning"),
-        "uppers",
+        *("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "probe", "records", "stable"),
+        *("tuning", "uppers"),
     ),
+    ("whose",),
     ("shared", "link", "dead"),
     ("attach",),
     ("debug",),

@@ -16,13 +16,13 @@ import pyroute2.netlink
 import pyroute2.netlink.rtnl
 import pytest
 from hypothesis import event, example, given, settings, strategies as st
-from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, rtmsg
+from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, ndmsg, rtmsg
 
 from cni_core import netns
 from cni_core.address import Address, Cidr
 from cni_core.network import Network
 from cni_core.rtnl import messages, socket as rtnl_socket
-from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Reply, Route
+from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Neighbour, Reply, Route
 from cni_ipvlan_py import link as ipvlan
 from cni_macvlan_py import link as macvlan
 from tests.unit.strategies import AnyAddress, cidrs, ipv4, ipv6, macs
@@ -74,9 +74,9 @@ def kernel_constants() -> dict[str, int]:
 def pyroute2_constants() -> dict[str, int]:
     """The constants of its modules, and the numbers of attributes, which it gives by their place in nla_map."""
     found: dict[str, int] = {}
-    for module in (pyroute2.netlink, pyroute2.netlink.rtnl, ifinfmsg, ifaddrmsg, rtmsg):
+    for module in (pyroute2.netlink, pyroute2.netlink.rtnl, ifinfmsg, ifaddrmsg, ndmsg, rtmsg):
         found |= {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int)}
-    waiting: list[type] = [ifinfmsg.ifinfmsg, ifaddrmsg.ifaddrmsg, rtmsg.rtmsg]
+    waiting: list[type] = [ifinfmsg.ifinfmsg, ifaddrmsg.ifaddrmsg, ndmsg.ndmsg, rtmsg.rtmsg]
     seen: set[type] = set()
     while waiting:
         kind = waiting.pop()
@@ -208,6 +208,19 @@ def test_a_new_address_reads_as_it_was_asked_for(index: int, cidr: Cidr, dad: bo
     assert ip_of(read.get_attr("IFA_LOCAL")) == ip_of(read.get_attr("IFA_ADDRESS")) == expected.ip
     broadcast = expected.version == 4 and cidr.length < 31
     assert read.get_attr("IFA_BROADCAST") == (str(expected.network.broadcast_address) if broadcast else None)
+
+
+@given(indices, cidrs())
+def test_a_neighbour_is_asked_for_looked_up_and_forgotten(index: int, cidr: Cidr) -> None:
+    for make, kind, used in (
+        (messages.ask_neighbour, "RTM_NEWNEIGH", ndmsg.NTF_USE),
+        (messages.get_neighbour, "RTM_GETNEIGH", 0),
+        (messages.del_neighbour, "RTM_DELNEIGH", 0),
+    ):
+        read = read_by_pyroute2(make(index, cidr.address), ndmsg.ndmsg)
+        assert read["header"]["type"] == getattr(pyroute2.netlink.rtnl, kind)
+        assert (read["family"], read["ifindex"], read["state"], read["flags"]) == (cidr.family, index, 0, used)
+        assert ip_of(read.get_attr("NDA_DST")) == ip_of(str(cidr.address))
 
 
 @st.composite
@@ -387,6 +400,17 @@ def test_an_address_reads_as_pyroute2_wrote_it(
     assert (address.cidr, address.index, address.flags) == (cidr, index, told)
     assert address.duplicate == bool(told & ifaddrmsg.IFA_F_DADFAILED)
     assert address.tentative == bool(told & ifaddrmsg.IFA_F_TENTATIVE and not address.duplicate)
+
+
+@given(st.sampled_from(sorted(ndmsg.NUD_VALUES)), st.none() | st.binary(min_size=6, max_size=6))
+def test_a_neighbour_reads_as_pyroute2_wrote_it(state: int, mac: bytes | None) -> None:
+    attrs = [("NDA_DST", "10.1.0.9"), ("NDA_LLADDR", mac.hex(":") if mac else None)]
+    datagram = written_by_pyroute2(ndmsg.ndmsg, attrs, family=AF_INET, ifindex=3, state=state)
+    neighbour = Neighbour(reply(datagram).body)
+    assert (neighbour.state, neighbour.mac) == (state, mac or b"")
+    nobody = (ndmsg.NUD_NONE, ndmsg.NUD_INCOMPLETE, ndmsg.NUD_FAILED, ndmsg.NUD_NOARP)
+    assert neighbour.answered == (state not in nobody and mac is not None)
+    assert neighbour.is_certain == (state in (ndmsg.NUD_REACHABLE, ndmsg.NUD_PERMANENT) and mac is not None)
 
 
 @given(routes(), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.lists(indices, max_size=3))
