@@ -68,7 +68,8 @@ lint: $(VENV)/dev $(VALIDATORS)  ## ruff and mypy
 	$(VENV)/bin/mypy
 
 # The coverage of the walk (setup.cfg has its floor) by the tests that are of it: to measure the others takes minutes.
-OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostroutes.py parent.py records.py undo.py)
+OF_THE_WALK := $(addprefix tests/unit/test_,attach.py claims.py dad.py hostaccess.py hostroutes.py parent.py policy.py probe.py \
+	records.py tuning.py undo.py)
 
 unit: $(VENV)/dev $(VALIDATORS)  ## the tests that need no kernel
 	$(VENV)/bin/pytest tests/unit
