@@ -131,7 +131,7 @@ def file_operations(pool: Pool, command: str, container: str, counts: Path) -> i
     argv = ["strace", "-f", "-o", str(counts), "-e", "trace=%file,%desc"]
     pool.call(OURS, command, container, *argv)
     lines = counts.read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if "/lan" in line)
+    start = next(i for i, line in enumerate(lines) if f"{pool.data_dir}/" in line)
     return sum(1 for line in lines[start:] if not re.search(r"mmap|exit|_internal|/proc/", line))
 
 
