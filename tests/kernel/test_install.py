@@ -95,7 +95,14 @@ def test_a_package_is_made_of_destdir(tmp_path: Path) -> None:
     """As `make install DESTDIR=`: the links lead to where the files will be."""
     where = ("--destdir", str(tmp_path), "--bin-dir", "/opt/cni/bin", "--prefix", "/usr")
     assert command(OURS, "install", "--aliases", *where).returncode == 0
-    assert names(tmp_path / "opt/cni/bin") == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "macvlan"]
+    assert names(tmp_path / "opt/cni/bin") == [
+        "cni-ipvlan-py",
+        "cni-macvlan-py",
+        "host-local",
+        "ipvlan",
+        "lan-local",
+        "macvlan",
+    ]
     assert (tmp_path / "usr/bin/cni-macvlan-py").readlink() == Path("/opt/cni/bin/cni-macvlan-py")
     assert command(OURS, "uninstall", *where).returncode == 0
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
@@ -105,7 +112,7 @@ def test_other_plugins_go_aside_and_get_their_names_back(target: Path) -> None:
     (target / "macvlan").write_text("theirs")
     (target / "ipvlan").symlink_to("elsewhere/ipvlan")
     assert install(OURS, target, "--replace") == ""
-    assert names(target) == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "macvlan"]
+    assert names(target) == ["cni-ipvlan-py", "cni-macvlan-py", "host-local", "ipvlan", "lan-local", "macvlan"]
     assert (target / "macvlan").readlink() == Path("cni-macvlan-py")
     assert install(OURS, target, "--replace") == ""  # an upgrade puts nothing of ours aside
     (target / "ipvlan").unlink()
