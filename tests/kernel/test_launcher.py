@@ -55,7 +55,9 @@ def test_the_launcher_has_these_builtin_modules_and_no_others() -> None:
 
 def test_every_module_of_ours_is_frozen_but_those_that_need_the_second_tiers_libraries() -> None:
     known = freeze.modules()
-    of_the_cluster = {f"ipam.{name}" for name in ("claims", "contact", "domain", "etcd", "nodes", "verbs")}
+    of_the_cluster = {
+        f"ipam.{name}" for name in ("asking", "claims", "cluster", "contact", "domain", "etcd", "nodes", "verbs")
+    }
     of_schemas = {"cni_core.schema.explain", "cni_core.schema.generate"}
     assert known.keys() - freeze.frozen(known).keys() == of_schemas | of_the_cluster
 
@@ -212,7 +214,7 @@ def built(sources: Path, **environment: str) -> tuple[bool, str]:
     )
     in_place = (sources / "built" / "cni-macvlan-py").read_bytes() != b"the one before"
     assert in_place == (done.returncode == 0)
-    names = {"cni-macvlan-py", "cni-ipvlan-py", "macvlan", "ipvlan", "host-local"}
+    names = {"cni-macvlan-py", "cni-ipvlan-py", "macvlan", "ipvlan", "host-local", "lan-local"}
     assert set(os.listdir(sources / "built")) == (names if in_place else {"cni-macvlan-py"})
     return in_place, done.stderr
 
