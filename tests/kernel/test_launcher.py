@@ -231,7 +231,7 @@ def test_a_libpython_that_lacks_something_is_an_error_that_names_it(sources: Pat
     script.write_text(re.sub(r"(?m)^LIBRARY = .*", f"LIBRARY = Path({str(archive)!r})", script.read_text()))
     assert built(sources) == (True, "")
     (sources / "built" / "cni-macvlan-py").write_text("the one before")
-    for name in ("cni-ipvlan-py", "macvlan", "ipvlan", "host-local"):
+    for name in ("cni-ipvlan-py", "macvlan", "ipvlan", "host-local", "lan-local"):
         (sources / "built" / name).unlink()
     subprocess.run(["ar", "d", archive, "fcntlmodule.o"], check=True)
     went_well, said = built(sources)
