@@ -6,7 +6,7 @@ import argparse
 import ctypes
 import json
 import os
-from _socket import AF_INET6
+from _socket import AF_INET, AF_INET6
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,11 +21,13 @@ from cni_cli.host_access import findings as of_host_access
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
-from cni_core import hostroutes, parent as parents
-from cni_core.errors import INVALID_CONFIG, CniError
+from cni_core import bridges, hostroutes, parent as parents
+from cni_core.address import Address
+from cni_core.errors import INVALID_CONFIG, CniError, Duplicate
 from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
+from cni_core.probe import refuse_taken
 from cni_core.records import ROOT
 from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
 from cni_core.rtnl.socket import Rtnl
@@ -106,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
             ("directories", _directories(networks)),
             ("networks", _networks(options.dir, networks)),
             ("parents", _parents(networks, options.parent, options.kind)),
+            ("gateways", _gateways(networks)),
             ("leases", _leases(networks)),
             ("links", _own_links(networks)),
             ("host access", _host_access(networks)),
@@ -363,6 +366,37 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
             found = host.link(index=index)
             if found:
                 yield from parent_checks(found, _lowest(found, host), carries_macvlan="macvlan" in kinds)
+                dropped = bridges.dropped(found, host)
+                if dropped:
+                    yield Check(FAILURE, *dropped)
+
+
+def _gateways(networks: list[Network]) -> Iterator[Check]:
+    """Whether the routers answer that containers send to."""
+    with Rtnl() as host:
+        for network in networks:
+            values = Values(network.config)
+            if values.link_in_container or values.internal or link_kind(network.config).is_routed(values):
+                continue
+            try:
+                parent = parents.plan(values, host).parent
+            except CniError:  # _parents tells of it
+                continue
+            if not (parent and parent.carrier and values.ipam.get("routes")):
+                continue
+            own = {address.cidr.address for address in host.addresses(parent.index)}
+            for gateway in dict.fromkeys(part.gateway for part in ranges_of(network.config)):
+                if gateway and gateway.family == AF_INET and gateway not in own:
+                    yield _answers(network.name, gateway, parent, host)
+
+
+def _answers(name: str, gateway: Address, parent: Link, host: Rtnl) -> Check:
+    try:
+        refuse_taken(host, parent, [gateway])
+    except Duplicate:
+        return Check(OK, f"network {name}: its gateway {gateway} answers on {parent.name}")
+    mend = "See whether it is the router's address, and the router on this network, or VLAN."
+    return Check(WARNING, f"network {name}: its gateway {gateway} does not answer on {parent.name}", mend)
 
 
 def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:

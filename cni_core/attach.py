@@ -150,6 +150,12 @@ class Attachments:
         result.ips += addresses.ips
         result.routes += addresses.routes
         result.dns = network.dns or addresses.dns or result.dns
+        if parent.kind == "vlan":
+            from cni_core import bridges  # not for other parents to pay for
+
+            dropped = bridges.dropped(parent, task.home.rtnl)
+            if dropped:
+                _say(": ".join(dropped))
         if not parent.carrier:
             _say(
                 f"{parent.name} {'has no carrier' if parent.up else 'is down'}: {request.ifname} works when it comes up"

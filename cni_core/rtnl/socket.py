@@ -174,7 +174,7 @@ class Rtnl:
 
     def links(self, wanted: Callable[[Link], bool] = _every) -> list[Link]:
         """The links of the namespace. Never on the way of a call that all is well with: there may be thousands."""
-        return self._dump(get_links(), Link, wanted)
+        return self.dump(get_links(), Link, wanted)
 
     def addresses(self, index: int = 0, wanted: Callable[[InterfaceAddress], bool] = _every) -> list[InterfaceAddress]:
         """The addresses on a link, both families; without one, all of the namespace."""
@@ -182,7 +182,7 @@ class Rtnl:
         def on_it(address: InterfaceAddress) -> bool:
             return index in (0, address.index) and wanted(address)
 
-        return self._dump(get_addresses(index), InterfaceAddress, on_it)
+        return self.dump(get_addresses(index), InterfaceAddress, on_it)
 
     def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = _every) -> list[Route]:
         """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
@@ -198,14 +198,16 @@ class Rtnl:
         self, message: Message, read: Callable[[bytes], Route | None], wanted: Callable[[Route], bool]
     ) -> list[Route]:
         try:
-            return self._dump(message, read, wanted)
+            return self.dump(message, read, wanted)
         except KernelError as error:
             # Of a link: a namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
             if error.errno == ENOENT:
                 return []
             raise
 
-    def _dump(self, message: Message, read: Callable[[bytes], T | None], wanted: Callable[[T], bool]) -> list[T]:
+    def dump(
+        self, message: Message, read: Callable[[bytes], T | None], wanted: Callable[[T], bool] = _every
+    ) -> list[T]:
         """What read makes of each reply, where that is not None, and is wanted: of others nothing is kept."""
         for _ in range(_DUMP_TRIES):
             found: list[T] = []

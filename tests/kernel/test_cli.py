@@ -437,3 +437,11 @@ def test_doctor_says_what_it_may_not_see(node: Node) -> None:
     assert found["this is not root: most of what follows cannot be told"] == "failure"
     assert found[f"networks: {node.directory}: Permission denied"] == "failure"
     assert done.returncode == 1
+
+
+def test_doctor_asks_the_gateway(node: Node) -> None:
+    where = ("--dir", str(node.directory), "--bin-dir", str(OURS))
+    node.create("lan", "--subnet", "10.1.0.0/24", "--gateway", "10.1.0.1", "-o", "parent=eth0")
+    assert "network lan: its gateway 10.1.0.1 answers on eth0" in node.ok("doctor", *where)
+    node.lan.beyond.ip("addr del 10.1.0.1/24 dev eth0")
+    assert "network lan: its gateway 10.1.0.1 does not answer on eth0" in node.ok("doctor", *where)

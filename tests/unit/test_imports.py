@@ -58,7 +58,19 @@ FLOORS = (
     ("netns", "namespaces", "policy"),
     # What is decided, and what one thing needs done.
     (
-        *("chain", "claims", "dad", "hostaccess", "hostroutes", "hostsown", "parent", "probe", "records", "stable"),
+        *(
+            "bridges",
+            "chain",
+            "claims",
+            "dad",
+            "hostaccess",
+            "hostroutes",
+            "hostsown",
+            "parent",
+            "probe",
+            "records",
+            "stable",
+        ),
         *("tuning", "uppers"),
     ),
     ("whose",),
