@@ -53,6 +53,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "master": "eth0",
         "ipam": {"ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd09::/64"}]]},
     },
+    "probe": {"type": "macvlan", "master": "eth0", "conflict": "probe"},
     "hostaccess": {"type": "macvlan", "master": "eth0", "hostAccess": True},
     "delegated": {"type": "macvlan", "master": "eth0", "ipam": {"type": "addresses"}},
 }
@@ -81,7 +82,7 @@ class Harness:
     def __init__(self, net: Topology, directory: str, network: str) -> None:
         self.node, self.pod, beyond = net.host("node"), net.host("pod"), net.host("beyond")
         net.cable(self.node, "eth0", beyond, "eth0")
-        self.node.address("eth0", "10.9.0.250/24")  # at which a container may reach the node
+        self.node.address("eth0", "10.7.0.250/24")  # at which a container may reach the node
         self.directory = directory
         self.data_dir = tempfile.mkdtemp(dir="/run")
         shutil.rmtree(RECORDS, ignore_errors=True)
