@@ -27,9 +27,7 @@ def test_each_run_is_read(vlans: list[range]) -> None:
 
 
 @given(runs, st.integers(0, 60), st.binary(max_size=8))
-def test_what_is_cut_short_is_a_malformed_reply_at_most(
-    vlans: list[range], cut: int, more: bytes
-) -> None:
+def test_what_is_cut_short_is_a_malformed_reply_at_most(vlans: list[range], cut: int, more: bytes) -> None:
     body = HEADER + b"".join(map(told, vlans))
     try:
         vlans_of(body[: max(0, len(body) - cut)] + more)
