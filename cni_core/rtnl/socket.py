@@ -83,10 +83,9 @@ class Rtnl:
     Every call ends: CniError TRY_AGAIN_LATER where no reply comes within ten seconds.
     """
 
-    __slots__ = ("_buffer", "_datagrams", "_sequence", "_socket")
+    __slots__ = ("_datagrams", "_sequence", "_socket")
 
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(_LONGEST))  # no page of it is there before it is written to
         self._sequence = 0
         self._datagrams = 0
         try:
@@ -251,7 +250,8 @@ class Rtnl:
 
     def _receive(self) -> list[Reply]:
         try:
-            size, _, flags, sender = self._socket.recvmsg_into([self._buffer])
+            # A buffer that is not cleared first: its pages are there when they are written to.
+            datagram, _, flags, sender = self._socket.recvmsg(_LONGEST)
         except OSError as error:
             raise _unreachable(error) from None
         if sender[0]:  # the kernel's port is 0 (netlink(7))
@@ -261,7 +261,7 @@ class Rtnl:
             raise MalformedReply("it has no end")
         if flags & MSG_TRUNC:
             raise MalformedReply("a datagram is larger than any the kernel sends")
-        replies = decode(bytes(self._buffer[:size]))
+        replies = decode(datagram)
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
             raise MalformedReply("the kernel reports lost data")
         return replies
