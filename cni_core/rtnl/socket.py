@@ -18,9 +18,7 @@ from cni_core.rtnl.messages import (
     NLMSG_OVERRUN,
     InterfaceAddress,
     Link,
-    MalformedReply,
     Message,
-    Neighbour,
     Reply,
     Route,
     decode,
@@ -28,8 +26,8 @@ from cni_core.rtnl.messages import (
     get_addresses,
     get_link,
     get_links,
-    get_neighbour,
     get_routes,
+    malformed,
     of_destinations,
 )
 
@@ -38,11 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import TypeVar
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
+    from cni_core.rtnl.neighbours import Neighbour
 
     T = TypeVar("T")
-
-    from cni_core.address import Address
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
@@ -152,6 +149,8 @@ class Rtnl:
 
     def neighbour(self, index: int, address: Address) -> Neighbour | None:
         """What is known of an address on a link; None where nobody has asked for it."""
+        from cni_core.rtnl.neighbours import Neighbour, get_neighbour  # not for a call to pay for that asks nobody
+
         found = self._get(get_neighbour(index, address))
         return Neighbour(found) if found else None
 
@@ -258,12 +257,12 @@ class Rtnl:
             return []
         self._datagrams += 1
         if self._datagrams > _DATAGRAMS:
-            raise MalformedReply("it has no end")
+            raise malformed("it has no end")
         if flags & MSG_TRUNC:
-            raise MalformedReply("a datagram is larger than any the kernel sends")
+            raise malformed("a datagram is larger than any the kernel sends")
         replies = decode(datagram)
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
-            raise MalformedReply("the kernel reports lost data")
+            raise malformed("the kernel reports lost data")
         return replies
 
 
