@@ -15,7 +15,7 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CniError
 from cni_core.rtnl import messages as m
 from cni_core.rtnl.messages import InterfaceAddress, Link, Message, Route
-from cni_core.rtnl.socket import KernelError
+from cni_core.rtnl.socket import refusal
 
 if TYPE_CHECKING:
     from cni_core.rtnl.neighbours import Neighbour
@@ -226,7 +226,7 @@ class Socket:
             self._kernel.log.append(message.purpose)
             errno = next((n for text, n in self._kernel.refuse.items() if message.purpose.startswith(text)), 0)
             errno = errno or self._carry_out(message)
-            refused = refused or (KernelError(message, errno, "") if errno else None)
+            refused = refused or (refusal(message, errno, "") if errno else None)
         if refused:
             raise refused
 

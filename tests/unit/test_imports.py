@@ -74,7 +74,7 @@ FLOORS = (
         ),
         *("tuning", "uppers"),
     ),
-    ("whose",),
+    ("whose", "making"),
     ("shared", "link", "dead", "proof"),
     ("attach",),
     ("debug",),
