@@ -184,7 +184,9 @@ class Rtnl:
         return self.dump(get_addresses(index), InterfaceAddress, on_it)
 
     def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = _every) -> list[Route]:
-        """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
+        """The routes of a family (AF_UNSPEC: of all), in the kernel's order, of every table; with a link, those of the
+        main table by it.
+        """
         return self._routes(get_routes(family, link), Route.decode, wanted)
 
     def routes_to(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from socket import AF_UNSPEC
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,7 @@ class Socket:
         return [
             route
             for route in self._here.routes
-            if route.dst.family == family
+            if family in (AF_UNSPEC, route.dst.family)
             and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
             and wanted(route)
         ]

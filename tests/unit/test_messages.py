@@ -532,6 +532,15 @@ def test_an_answer_cut_short_is_malformed(body: bytes) -> None:
         messages.decode_error((messages.NLMSG_ERROR, messages.NLM_F_ACK_TLVS, 7, body))
 
 
+@pytest.mark.parametrize("length", [0, 1, 3, 9, 12, 0xFFFF])
+@pytest.mark.parametrize("before", [b"", messages.u32(1, 2)])
+def test_an_attribute_of_an_impossible_length_is_malformed(before: bytes, length: int) -> None:
+    whole = before + struct.pack("=HH", 8, 2) + bytes(4)
+    assert messages.attributes(whole)[2] == bytes(4)
+    with pytest.raises(CniError, match=f"an attribute says it has {length} bytes"):
+        messages.attributes(before + struct.pack("=HH", length, 2) + bytes(4))
+
+
 def test_attributes_are_read_by_type_whatever_their_flags_and_the_last_of_a_type_counts() -> None:
     body = b"head" + messages.u16(1, 2) + messages.u32(2 | messages.NLA_F_NESTED, 3) + messages.u16(1, 0x102)
     assert messages.attributes(body, 4) == {1: struct.pack("=H", 0x102), 2: struct.pack("=I", 3)}
