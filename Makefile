@@ -18,6 +18,7 @@ SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 PEERS := build/peers/built
 ETCD := build/etcd/etcd
+PODMAN := build/debian/trixie/usr/bin/podman
 PLUGINS ?= dist/cni
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
 RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
@@ -100,7 +101,7 @@ lab: $(VENV)/dev  ## the lab's own tests
 
 # Every test is run through each tier, but for those of the launcher, of the suite, of installing, of clusters (which run
 # both), and those that run no program.
-kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ETCD) $(ARCHIVE) build/debian/bullseye  ## the frozen plugins on a real kernel
+kernel: build $(SECOND_TIER) $(VENV)/dev $(CNITOOL) $(PEERS) $(ETCD) $(ARCHIVE) build/debian/bullseye $(PODMAN)  ## the frozen plugins on a real kernel
 	@$(MAKE) --no-print-directory kernel-cluster
 	@$(MAKE) --no-print-directory --jobs 2 kernel-launcher kernel-second-tier kernel-faults conformance peers
 
@@ -211,6 +212,12 @@ $(ETCD): scripts/unpack-etcd
 # A system older than the build's, on which the release is tried.
 build/debian/bullseye:
 	@scripts/on-debian bullseye
+
+# podman as it is today, which has no CNI, and calls netavark.
+$(PODMAN):
+	@scripts/on-debian trixie sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+		--no-install-recommends podman netavark crun && rm -rf /var/cache/apt/archives /var/lib/apt/lists' >build/podman.log 2>&1 || \
+		{ cat build/podman.log >&2; exit 1; }
 
 $(VALIDATORS): $(SCHEMAS)
 	@$(PYTHON) -m cni_core.schema.generate
