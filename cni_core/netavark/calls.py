@@ -8,7 +8,7 @@ from cni_core import __version__
 from cni_core.config import parse_object, usable
 from cni_core.errors import INVALID_ENVIRONMENT, CniError
 from cni_core.names import printable
-from cni_core.netavark.options import read
+from cni_core.netavark.options import name_of, read
 from cni_core.netavark.translate import Call, completed, configuration, options_of, status_block
 from cni_core.request import Request
 from cni_core.strictjson import MAX_BYTES_WITH_RESULT
@@ -33,12 +33,20 @@ def answer(arguments: list[str], stdin: bytes, plugin: Plugin) -> dict[str, Any]
         expected = "no argument" if command == CREATE else "one argument, the path of the container's network namespace"
         raise CniError(INVALID_ENVIRONMENT, f"{command} takes {expected}")
     document = parse_object(stdin, MAX_BYTES_WITH_RESULT)
-    if command == CREATE:
-        return _create(document, plugin)
-    call = Call(document)
-    if command == SETUP:
-        return _setup(call, paths[0], plugin)
-    _teardown(call, paths[0], plugin)
+    call = None if command == CREATE else Call(document)
+    network = call.network if call else document
+    try:
+        if not call:
+            return _create(network, plugin)
+        if command == SETUP:
+            return _setup(call, paths[0], plugin)
+        _teardown(call, paths[0], plugin)
+    except CniError as error:  # of a value of the configuration: it is an option's, to whom podman tells it
+        options = options_of(network)
+        name = name_of(plugin.name, options, error.path)
+        if not name:
+            raise
+        raise CniError(error.code, f"-o {name}={options[name]}: {error.problem}", error.details) from None
     return None
 
 

@@ -128,6 +128,9 @@ def readable(kind: str, options: Mapping[str, str]) -> dict[Key, Any]:
 
 
 def name_of(kind: str, options: Mapping[str, str], path: tuple[str | int, ...]) -> str:
-    """The option that gave the configuration's value at a path; empty where none did."""
-    names = (name for name in options if name in OF_KIND[kind])
-    return next((name for name in names if OF_KIND[kind][name][0] == path[: len(OF_KIND[kind][name][0])]), "")
+    """The option that gave the configuration's value at a path; empty where none did, or there is no path."""
+    for name in options:
+        key = OF_KIND[kind][name][0] if name in OF_KIND[kind] else ()
+        if key and key == path[: len(key)]:
+            return name
+    return ""

@@ -1,91 +1,118 @@
-"""podman 5, which has no CNI: Debian 13's, with its netavark, which calls the plugins by its own API."""
+"""The frozen plugins as netavark calls them, without a podman around them (test_podman5.py has that)."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
+from conformance.lab.topology import Host
 from tests.kernel.conftest import Lan
-from tests.kernel.debian import overlaid
-from tests.kernel.plugin import OURS, RECORDS, REPOSITORY, links
-from tests.kernel.podman import Podman
-
-TRIXIE = REPOSITORY / "build" / "debian" / "trixie"
-NETWORK = f"""
-[network]
-network_backend = "netavark"
-netavark_plugin_dirs = ["{OURS}"]
-"""
+from tests.kernel.plugin import OURS, RECORDS, links
 
 
-@pytest.fixture(scope="module")
-def trixie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Debian 13's root, with our plugins in a directory of netavark's."""
-    with overlaid(TRIXIE, tmp_path_factory.mktemp("trixie")) as root:
-        ours = root / str(REPOSITORY)[1:]  # where it is here
-        ours.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", REPOSITORY, ours], check=True)
-        (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
-        yield root
+def network(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "lan",
+        "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9",
+        "driver": "cni-macvlan-py",
+        "subnets": [{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1"}],
+        "ipv6_enabled": False,
+        "internal": False,
+        "dns_enabled": False,
+        "options": {"parent": "eth0", "mac": "stable"},
+    } | changes
 
 
-class Netavark(Podman):
-    def __init__(self, lan: Lan, directory: Path, root: Path) -> None:
-        directory.mkdir()
-        super().__init__(lan, directory, NETWORK, ("chroot", str(root)))
-
-    def create(self, name: str, *options: str, kind: str = "macvlan") -> None:
-        self("network", "create", "-d", f"cni-{kind}-py", *options, name)
-
-    def network(self, name: str) -> dict[str, Any]:
-        [found] = json.loads(self("network", "inspect", name))
-        return dict(found)
-
-    def told(self, name: str, network: str) -> dict[str, Any]:
-        """What `podman inspect` says of a container in a network."""
-        [found] = json.loads(self("inspect", name))
-        return dict(found["NetworkSettings"]["Networks"][network])
+def for_container(pod: Host, of: dict[str, Any], *ips: str) -> dict[str, Any]:
+    return {
+        "container_id": pod.name,
+        "container_name": "web",
+        "network": of,
+        "network_options": {"interface_name": "eth0", "static_ips": list(ips) or None},
+    }
 
 
-@pytest.fixture
-def podman(lan: Lan, tmp_path: Path, trixie: Path) -> Iterator[Netavark]:
-    podman = Netavark(lan, tmp_path / "podman", trixie)
-    yield podman
-    podman("rm", "-f", "-t", "0", "-a")
-    assert links(lan.node) == ["eth0"]
-    assert list((RECORDS / "attachments").iterdir()) == []
+def call(lan: Lan, *arguments: str, stdin: object = None, kind: str = "macvlan") -> subprocess.CompletedProcess[bytes]:
+    command = [str(OURS / f"cni-{kind}-py"), *arguments]
+    return lan.node.run(command, input=json.dumps(stdin).encode(), env={}, check=False)
 
 
-def trunk(lan: Lan) -> None:
-    for port in lan.switch.ports.values():
-        lan.switch.set_vlans(port, None, (50,))
-    lan.beyond.ip("link add link eth0 name eth0.50 type vlan id 50")
-    lan.beyond.address("eth0.50", "10.50.0.1/24")
+def answered(done: subprocess.CompletedProcess[bytes]) -> Any:
+    assert (done.returncode, done.stderr) == (0, b""), (done.stdout, done.stderr)
+    return json.loads(done.stdout) if done.stdout else None
 
 
-def test_a_vlan_from_create_to_rm(podman: Netavark) -> None:
-    trunk(podman.lan)
-    podman.create("till", "--subnet", "10.50.0.0/24", "-o", "parent=eth0.50")
-    podman.run("web", "--network", "till")
-    assert links(podman.lan.node) == ["eth0", "eth0.50"]
-    podman.ping("web", "10.50.0.1")
-    told = podman.told("web", "till")
-    assert podman.addresses("web") == ["10.50.0.2/24"]
-    assert (told["IPAddress"], told["Gateway"]) == ("10.50.0.2", "10.50.0.1")
-    podman.run("db", "--network", "till", "--ip", "10.50.0.9", "--mac-address", "02:00:00:00:50:09")
-    assert podman.addresses("db") == ["10.50.0.9/24"]
-    assert podman.told("db", "till")["MacAddress"] == "02:00:00:00:50:09"
-    podman.ping("db", "10.50.0.2")
-    podman("restart", "-t", "0", "web")
-    assert podman.told("web", "till")["MacAddress"] == told["MacAddress"]
-    podman.ping("web", "10.50.0.9")
-    podman("network", "reload", "-a")
-    podman.ping("web", "10.50.0.9")
-    podman("rm", "-f", "-t", "0", "web", "db")
-    assert links(podman.lan.node) == ["eth0"]
-    podman("network", "rm", "till")
+def refused(done: subprocess.CompletedProcess[bytes]) -> str:
+    assert (done.returncode, done.stderr) == (1, b"")
+    document = json.loads(done.stdout)
+    assert document.keys() == {"error"}
+    return str(document["error"])
+
+
+def attachments() -> list[str]:
+    return [path.name for path in (RECORDS / "attachments").glob("*")]
+
+
+def test_a_container_is_set_up_and_torn_down(lan: Lan) -> None:
+    assert answered(call(lan, "info"))["api_version"] == "1.0.0"
+    pod = lan.container("pod")
+    document = for_container(pod, network(), "10.1.0.9")
+    told = answered(call(lan, "setup", pod.netns, stdin=document))["interfaces"]["eth0"]
+    [link] = pod.ip_json("link show dev eth0")
+    assert told == {
+        "mac_address": link["address"],
+        "subnets": [{"ipnet": "10.1.0.9/24", "gateway": "10.1.0.1"}],
+    }
+    assert pod.ping("10.1.0.1")
+    assert "already" in refused(call(lan, "setup", pod.netns, stdin=document))
+    assert pod.ping("10.1.0.1")
+    for _ in range(2):
+        assert answered(call(lan, "teardown", pod.netns, stdin=document)) is None
+        assert (links(pod), attachments()) == ([], [])
+
+
+def test_a_vlan_of_a_trunk_comes_and_goes(lan: Lan) -> None:
+    pods = [lan.host("one"), lan.host("two")]
+    of = network(options={"parent": "eth0.50"})
+    documents = [for_container(pod, of, f"10.1.0.{10 + n}") for n, pod in enumerate(pods)]
+    for pod, document in zip(pods, documents, strict=True):
+        answered(call(lan, "setup", pod.netns, stdin=document))
+    assert links(lan.node) == ["eth0", "eth0.50"]
+    answered(call(lan, "teardown", pods[0].netns, stdin=documents[0]))
+    assert links(lan.node) == ["eth0", "eth0.50"]
+    answered(call(lan, "teardown", pods[1].netns, stdin=documents[1]))
+    assert (links(lan.node), attachments()) == (["eth0"], [])
+    answered(call(lan, "teardown", "/run/netns/gone", stdin=documents[1]))  # netavark calls it then, too
+
+
+def test_what_is_refused_is_told_in_netavarks_form_and_leaves_nothing(lan: Lan) -> None:
+    pod = lan.host("pod")
+    for changes, why in (
+        ({"options": {"parrent": "eth0"}}, "-o parrent: macvlan has no such option. Did you mean parent?"),
+        ({"options": {"parent": "eth0", "mode": "bridg"}}, "-o mode=bridg: "),
+        ({"options": {"parent": "eth9"}}, "-o parent=eth9: there is no link named eth9"),
+    ):
+        assert why in refused(call(lan, "create", stdin=network(**changes)))
+    document = for_container(pod, network(**changes), "10.1.0.9")
+    assert why in refused(call(lan, "setup", pod.netns, stdin=document))
+    assert "gateway" in refused(call(lan, "setup", pod.netns, stdin=for_container(pod, network(), "10.1.0.1")))
+    document = for_container(pod, network(), "10.1.0.9")
+    assert "namespace" in refused(call(lan, "setup", "/run/netns/none", stdin=document))
+    assert (links(pod), links(lan.node), attachments()) == ([], ["eth0"], [])
+
+
+def test_the_other_kind_is_the_other_program(lan: Lan) -> None:
+    pod = lan.host("pod")
+    of = answered(
+        call(
+            lan,
+            "create",
+            stdin=network(driver="cni-ipvlan-py", options={"parent": "eth0", "mode": "l3"}),
+            kind="ipvlan",
+        )
+    )
+    told = answered(call(lan, "setup", pod.netns, stdin=for_container(pod, of, "10.1.0.9"), kind="ipvlan"))
+    assert told["interfaces"]["eth0"]["subnets"] == [{"ipnet": "10.1.0.9/24"}]
+    [link] = pod.ip_json("-d link show dev eth0")
+    assert link["linkinfo"]["info_data"]["mode"] == "l3"
