@@ -6,6 +6,8 @@ CNI_BIN_DIR ?= /opt/cni/bin
 PREFIX ?= /usr/local
 # Not empty: other plugins that are called macvlan, ipvlan or host-local go aside, until uninstall gives them back.
 REPLACE ?=
+# Not empty: also where podman 5 looks for plugins, such as /usr/local/libexec/netavark.
+NETAVARK_DIR ?=
 # Debian's Python: the environment of the build is the same on every machine, whatever else lies in PATH.
 PYTHON := /usr/bin/python3
 VENV := .venv
@@ -44,8 +46,9 @@ debian:  ## the demo on another Debian: SUITE
 
 build: $(BUILT)  ## the plugins, in dist/cni
 
-install: build  ## build, and install: CNI_BIN_DIR, PREFIX, DESTDIR, REPLACE=yes
-	@dist/cni/cni-macvlan-py install $(if $(REPLACE),--replace,--aliases) --destdir "$(DESTDIR)" --bin-dir "$(CNI_BIN_DIR)" --prefix "$(PREFIX)"
+install: build  ## build, and install: CNI_BIN_DIR, PREFIX, DESTDIR, REPLACE=yes, NETAVARK_DIR
+	@dist/cni/cni-macvlan-py install $(if $(REPLACE),--replace,--aliases) --destdir "$(DESTDIR)" --bin-dir "$(CNI_BIN_DIR)" --prefix "$(PREFIX)" \
+		$(if $(NETAVARK_DIR),--netavark "$(NETAVARK_DIR)")
 
 dist: $(ARCHIVE)  ## pack a release, with its licences and bill of materials
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.debian import overlaid
+from tests.kernel.debian import TRIXIE, overlaid
 from tests.kernel.plugin import OURS, RECORDS, REPOSITORY, leases, links
 from tests.kernel.podman import Podman
 
-TRIXIE = REPOSITORY / "build" / "debian" / "trixie"
 NETWORK = """
 [network]
 network_backend = "netavark"
@@ -27,11 +25,8 @@ network_config_dir = "{directory}/networks"
 
 @pytest.fixture(scope="module")
 def trixie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Debian 13's root, with our plugins in a directory of netavark's."""
-    with overlaid(TRIXIE, tmp_path_factory.mktemp("trixie")) as root:
-        ours = root / str(REPOSITORY)[1:]  # where it is here
-        ours.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", REPOSITORY, ours], check=True)
+    """Debian 13's root, with our plugins where they are here."""
+    with overlaid(TRIXIE, tmp_path_factory.mktemp("trixie"), str(REPOSITORY)) as root:
         (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         yield root
 
@@ -181,3 +176,19 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(podman: Netavark) -> None:
     podman.lan.beyond.ip("addr del 10.1.0.77/24 dev eth0")
     podman("start", "web")
     podman.ping("web", "10.1.0.1")
+
+
+def test_the_doctor_knows_this_podman_and_where_it_looks(podman: Netavark) -> None:
+    def told() -> list[str]:
+        command = [*podman.prefix, str(OURS / "cni-macvlan-py"), "doctor"]
+        done = podman.lan.node.run(command, env=podman.environment, check=False)
+        return [line for line in done.stdout.decode().splitlines() if "podman" in line]
+
+    [line] = told()
+    assert line.startswith("ok "), line
+    assert line.endswith(f"calls netavark plugins: cni-macvlan-py, cni-ipvlan-py of {OURS}"), line
+    configuration = podman.directory / "containers.conf"
+    configuration.write_text(configuration.read_text().replace(str(OURS), "/opt/elsewhere"))
+    [line] = told()
+    assert line.startswith("warning "), line
+    assert "of ours it finds no cni-macvlan-py, cni-ipvlan-py in /opt/elsewhere" in line

@@ -25,7 +25,7 @@ from cni_core.address import Cidr
 from cni_core.errors import CniError
 from cni_core.names import Attachment
 from cni_core.netavark import calls
-from cni_core.netavark.options import read
+from cni_core.netavark.options import OF_KIND, read
 from cni_core.netavark.translate import Call, configuration, status_block
 from cni_core.result import Result
 from ipam import store
@@ -458,3 +458,10 @@ def test_what_nobody_reads_is_taken_back(node: Node, monkeypatch: pytest.MonkeyP
     assert entry._called_by_netavark(sys.argv[1:], lambda: node.plugins["macvlan"]) == 1
     assert b"mac_address" in written[0]
     assert node.state() == before
+
+
+def test_the_options_are_told_in_the_documents() -> None:
+    text = (HERE.parents[1] / "docs" / "podman.md").read_text()
+    for kind, options in OF_KIND.items():
+        for name in options:
+            assert f"`{name}`" in text, f"{kind}: {name}"
