@@ -35,6 +35,7 @@ from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.attach import Attachments
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.making import make
 from cni_core.names import Attachment, printable
 from cni_core.netns import Place
 from cni_core.records import Records
@@ -153,7 +154,7 @@ def create(options: argparse.Namespace) -> int:
                 with Records(create=True), Place.host() as host:
                     plan = parents.plan(network.values, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
-                    parents.make(plan, host)
+                    make(plan, host)
             except BaseException:
                 file.unlink()
                 raise

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from _struct import Struct
 
+from cni_core.errors import CniError
 from cni_core.rtnl.messages import IFLA_VLAN_ID, NLM_F_DUMP, Message, attributes
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def dropped(parent: Link, rtnl: Rtnl) -> tuple[str, str] | None:
         return None
     try:
         members = rtnl.dump(get_vlans(bridge.index), vlans_of)
-    except KernelError:  # before Linux 5.6
-        return None
+    except CniError as error:
+        if not error.errno:
+            raise
+        return None  # before Linux 5.6
     if any(number in one for several in members for one in several):
         return None
     why = f"{bridge.name} filters VLANs and is no member of {number}, so {parent.name} reaches nobody by its ports"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.address import Address
+    from cni_core.rtnl.messages import Message
 
     Path = tuple[str | int, ...]
 
@@ -66,14 +66,19 @@ class CniError(Exception):
 
     code is one of this module's; problem says what is wrong, in plain words; details what to do about it; path where in
     the configuration it is, as keys and places in lists: ("ipam", "ranges", 0, 1), empty where it is nowhere there.
+    refused: the message that the kernel refused, if it did, and errno, why (0: it did not).
     """
 
-    def __init__(self, code: int, problem: str, details: str = "", *, path: Path = ()) -> None:
+    def __init__(
+        self, code: int, problem: str, details: str = "", *, path: Path = (), refused: tuple[Message, int] | None = None
+    ) -> None:
         super().__init__(located(path, problem))
         self.code = code
         self.problem = problem
         self.details = details
         self.path = path
+        self.refused: Message | None = refused[0] if refused else None
+        self.errno = refused[1] if refused else 0
 
     @property
     def msg(self) -> str:
@@ -86,15 +91,6 @@ class CniError(Exception):
         if self.details:
             document["details"] = _cut(self.details)
         return document
-
-
-class Duplicate(CniError):
-    """Somebody else has the address: who, in words that fit "in use by …"."""
-
-    def __init__(self, address: Address, who: str, details: str = "") -> None:
-        super().__init__(DUPLICATE_ADDRESS, f"address {address} is in use by {who}", details)
-        self.address = address
-        self.who = who
 
 
 def _cut(text: str, longest: int = 10_000) -> str:

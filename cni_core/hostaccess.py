@@ -39,7 +39,6 @@ from cni_core.rtnl.messages import (
     new_pair,
     new_route,
 )
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def remove(attachment: Attachment, host: Place) -> None:
     if link and link.kind == KIND:
         try:
             host.rtnl.execute(del_link(link.index))
-        except KernelError as error:
+        except CniError as error:
             if error.errno != ENODEV:  # else another DEL was faster, or the container's end
                 raise
 
@@ -159,8 +158,8 @@ class Access:
                 mark_and_raise(end.index, outer, str(attachment)[:_LONGEST_ALIAS]),
                 *(new_route(route, beside=False) for route in to_container),
             )
-        except KernelError as error:
-            if error.refused.kind == RTM_NEWROUTE and error.errno == EEXIST:
+        except CniError as error:
+            if error.refused and error.refused.kind == RTM_NEWROUTE and error.errno == EEXIST:
                 raise _conflict(to_container, end, host.rtnl) from None
             raise
         mac = format_mac(MAC)
@@ -173,7 +172,7 @@ def _create(task: Task, outer: str, inner: str, mtu: int) -> None:
     message = new_pair(outer, inner, netns=task.container.fd, mac=MAC, mtu=mtu, group=attachment.group)
     try:
         host.execute(message)
-    except KernelError as error:
+    except CniError as error:
         if error.errno != EEXIST:
             raise
         existing = task.container.rtnl.link(inner)
