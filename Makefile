@@ -20,7 +20,7 @@ SECOND_TIER := build/second-tier
 CNITOOL := build/cnitool
 PEERS := build/peers/built
 ETCD := build/etcd/etcd
-PODMAN := build/debian/trixie/usr/bin/podman
+PODMAN := build/debian/trixie/usr/bin/podman-compose
 PLUGINS ?= dist/cni
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' cni_core/__init__.py)
 RELEASE := cni-py-$(VERSION)-linux-$(shell uname -m)
@@ -220,7 +220,7 @@ build/debian/bullseye:
 # podman as it is today, which has no CNI, and calls netavark.
 $(PODMAN):
 	@scripts/on-debian trixie sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
-		--no-install-recommends podman netavark crun && rm -rf /var/cache/apt/archives /var/lib/apt/lists' >build/podman.log 2>&1 || \
+		--no-install-recommends podman podman-compose netavark crun && rm -rf /var/cache/apt/archives /var/lib/apt/lists' >build/podman.log 2>&1 || \
 		{ cat build/podman.log >&2; exit 1; }
 
 $(VALIDATORS): $(SCHEMAS)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.kernel.busybox import busybox_root
 from tests.kernel.conftest import Lan
 from tests.kernel.debian import TRIXIE, overlaid
 from tests.kernel.plugin import OURS, RECORDS, REPOSITORY, leases, links
@@ -124,13 +127,6 @@ def test_two_networks_an_internal_one_and_addresses_of_our_own(podman: Netavark)
     assert "default via 10.1.0.1 dev eth0" in podman("exec", "web", "ip", "route")
     podman.end("web")
     assert (podman.leases("lan"), links(podman.lan.node)) == ({}, ["eth0"])
-    podman.run("db", "--network", "lan")
-    assert podman.told("db", "lan")["IPAddress"] != known["IPAddress"]
-    shutil.rmtree(podman.directory / "root-web")
-    podman.run("web", "--network", "lan", "--network", "closed")
-    again = podman.told("web", "lan")
-    assert [again[key] for key in ("IPAddress", "MacAddress")] == [known[key] for key in ("IPAddress", "MacAddress")]
-    podman.ping("db", known["IPAddress"])
 
 
 def test_ipvlan_in_l3_and_a_host_that_reaches_its_macvlan_containers(podman: Netavark) -> None:
@@ -192,3 +188,43 @@ def test_the_doctor_knows_this_podman_and_where_it_looks(podman: Netavark) -> No
     [line] = told()
     assert line.startswith("warning "), line
     assert "of ours it finds no cni-macvlan-py, cni-ipvlan-py in /opt/elsewhere" in line
+
+
+COMPOSE = """
+services:
+  web:
+    image: docker.io/library/busybox
+    container_name: web
+    command: sleep 1000
+    security_opt: [seccomp=unconfined]
+    cap_add: [NET_RAW]
+    networks: [till]
+"""
+
+
+def test_compose_brings_a_container_back_with_what_it_had(podman: Netavark) -> None:
+    """Its network as docs/podman.md has it, with addresses of our own IPAM."""
+    trunk(podman.lan)
+    page = (REPOSITORY / "docs" / "podman.md").read_text()
+    [networks] = re.findall(r"```yaml\n(networks:\n.*?)```", page, re.DOTALL)
+    own = "parent: eth0.50\n      ipam: host-local"
+    (podman.directory / "compose.yaml").write_text(COMPOSE + networks.replace("parent: eth0.50", own))
+    image = busybox_root(podman.directory / "image")
+    subprocess.run(["tar", "-C", image, "-cf", podman.directory / "image.tar", "."], check=True)
+    podman("import", str(podman.directory / "image.tar"), "docker.io/library/busybox:latest")
+
+    def compose(*arguments: str) -> None:
+        file = str(podman.directory / "compose.yaml")
+        command = [*podman.prefix, "podman-compose", "--in-pod=false", "-p", "shop", "-f", file, *arguments]
+        done = podman.lan.node.run(command, env=podman.environment, check=False, timeout=120)
+        assert done.returncode == 0, (done.stdout.decode(), done.stderr.decode())
+
+    compose("up", "-d")
+    podman.ping("web", "10.50.0.1")
+    known = podman.told("web", "shop_till")
+    compose("down", "-t", "0")
+    podman.left_nothing()
+    compose("up", "-d")
+    again = podman.told("web", "shop_till")
+    assert [again[key] for key in ("IPAddress", "MacAddress")] == [known[key] for key in ("IPAddress", "MacAddress")]
+    compose("down", "-t", "0")
