@@ -67,11 +67,14 @@ class Call:
         return config | ({"runtimeConfig": asked} if asked else {})
 
     def config_to_leave(self, kind: str) -> dict[str, Any]:
-        """The same for teardown, with what is left of a network that has become unreadable. CniError without a name."""
+        """The same for teardown: of a network that has become unreadable, what its options tell. CniError without a
+        name, or where its options are none.
+        """
+        options = readable(kind, options_of(self.network))
         try:
-            return configuration(kind, self.network, readable(kind, options_of(self.network)))
+            return configuration(kind, self.network, options)
         except CniError:
-            return {"cniVersion": LATEST, "name": _member(self.network, "name", str), "type": kind}
+            return _of_options(kind, self.network, options)
 
 
 def options_of(network: dict[str, Any]) -> dict[str, str]:
@@ -84,12 +87,9 @@ def options_of(network: dict[str, Any]) -> dict[str, str]:
 
 def configuration(kind: str, network: dict[str, Any], options: Mapping[Key, Any]) -> dict[str, Any]:
     """The network configuration of CNI. options: as options.read gives them. CniError."""
-    config: dict[str, Any] = {"cniVersion": LATEST, "name": _member(network, "name", str), "type": kind}
-    config |= {
-        key[0]: value for key, value in options.items() if len(key) == 1 and key not in (METRIC, NO_DEFAULT_ROUTE)
-    }
+    config = _of_options(kind, network, options)
     _set_parent(config, network)
-    ipam = {key[1]: value for key, value in options.items() if len(key) == 2}
+    ipam: dict[str, Any] = config.pop("ipam", {})
     subnets: list[dict[str, Any]] = _member(network, "subnets", list, [])
     _refuse_ipam(ipam, network, subnets)
     if not subnets:
@@ -103,6 +103,17 @@ def configuration(kind: str, network: dict[str, Any], options: Mapping[Key, Any]
     if routes:
         ipam["routes"] = routes
     return config | {"ipam": ipam}
+
+
+def _of_options(kind: str, network: dict[str, Any], options: Mapping[Key, Any]) -> dict[str, Any]:
+    """The configuration as far as the options tell it: all that says whose attachments and leases there are."""
+    config: dict[str, Any] = {"cniVersion": LATEST, "name": _member(network, "name", str), "type": kind}
+    for key, value in options.items():
+        if len(key) > 1:
+            config.setdefault(key[0], {})[key[1]] = value
+        elif key not in (METRIC, NO_DEFAULT_ROUTE):
+            config[key[0]] = value
+    return config
 
 
 def _set_parent(config: dict[str, Any], network: dict[str, Any]) -> None:

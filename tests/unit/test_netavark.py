@@ -124,6 +124,8 @@ def test_create_completes_a_network_and_changes_nothing_that_is_told(node: Node,
     # What podman then made of it, setup was called with; the options that it knows are those.
     assert answered["options"] == recorded(network, "setup")["network"]["options"]
     assert answered["dns_enabled"] is False
+    # So that podman leaves the choice to our IPAM.
+    assert answered["ipam_options"] == ({"driver": "none"} if network == "own" else asked.get("ipam_options", {}))
 
 
 @pytest.mark.parametrize("network", RECORDED)
@@ -327,6 +329,7 @@ def test_netavarks_own_options_of_the_default_route() -> None:
         ({"options": {"ipam": "host-local"}, "subnets": None}, "-o ipam=host-local: there is no subnet", "--subnet"),
         ({"ipam_options": {"driver": "dhcp"}, "subnets": None}, "--ipam-driver dhcp: there is no DHCP", "macvlan"),
         ({"network_interface": "eth1"}, "the parent is eth1 by --interface-name, and eth0 by -o", "Leave one"),
+        ({"subnets": [{"subnet": "10.1.0.0/24", "gateway": "fd00::1"}]}, "ipam: gateway fd00::1 is not of", ""),
         ({"routes": [{"destination": "10.9.0.0/16", "route_type": "blackhole"}]}, "--route: blackhole", ""),
         ({"options": {"parent": "eth9"}}, "-o parent=eth9: there is no link named eth9", ""),
     ],
@@ -365,6 +368,9 @@ def test_create_says_what_it_assumed(node: Node, machine: Path, capfd: pytest.Ca
     assert "no IPv6 (-o ipv6=false)" in capfd.readouterr().err
     assert call(node, "macvlan", "create", stdin=network | {"options": {"parent": "eth0", "ipv6": "true"}})
     assert capfd.readouterr().err == ""
+    passthru = network | {"options": {"parent": "eth0", "mode": "passthru"}}
+    assert "mac" not in call(node, "macvlan", "create", stdin=passthru)["options"]
+    capfd.readouterr()
     (machine / "machine-id").unlink()
     assert "mac" not in call(node, "macvlan", "create", stdin=network)["options"]
     assert "/etc/machine-id" in capfd.readouterr().err
@@ -382,14 +388,25 @@ def test_published_ports_are_told_of(node: Node, capfd: pytest.CaptureFixture[st
 # What is wrong with a call
 
 
-def test_teardown_takes_back_whatever_became_of_the_networks_options(node: Node) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"ipam": "host-local", "mtu": "x", "unheard": "of", "mode": "bridg"}},
+        {"options": {"ipam": "host-local"}, "network_interface": "eth9"},
+        {
+            "options": {"ipam": "host-local"},
+            "ipam_options": {"driver": "dhcp"},
+            "routes": [{"route_type": "blackhole"}],
+        },
+    ],
+)
+def test_teardown_takes_back_whatever_became_of_the_network(node: Node, machine: Path, changes: dict[str, Any]) -> None:
     before = node.state()
-    setup(node, on_eth0())
-    document = on_eth0()
-    document["network"]["options"] = {"parent": "eth0", "mtu": "x", "unheard": "of", "mode": "bridg"}
-    document["network"]["ipam_options"] = {"driver": "dhcp"}
-    teardown(node, document)
+    setup(node, on_eth0(options={"ipam": "host-local"}))
+    assert (machine / "networks/net1/10.1.0.9").exists()
+    teardown(node, on_eth0(**changes))
     assert node.state() == before
+    assert not (machine / "networks/net1/10.1.0.9").exists()
 
 
 @pytest.mark.parametrize("arguments", [["setup"], ["setup", "a", "b"], ["teardown"], ["create", "x"]])
