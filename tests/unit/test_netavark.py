@@ -391,7 +391,7 @@ def test_published_ports_are_told_of(node: Node, capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     "changes",
     [
-        {"options": {"ipam": "host-local", "mtu": "x", "unheard": "of", "mode": "bridg"}},
+        {"options": {"ipam": "host-local", "mtu": "x", "unheard": "of", "host_access": "nonsense"}},
         {"options": {"ipam": "host-local"}, "network_interface": "eth9"},
         {
             "options": {"ipam": "host-local"},
