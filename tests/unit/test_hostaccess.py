@@ -111,6 +111,13 @@ def test_the_sysctls_are_set_before_the_pair_is_up(host: Node, monkeypatch: pyte
     assert early == [True] * 6
 
 
+def of_the_end(host: Node) -> list[str]:
+    """The addresses that the pair has on the host."""
+    end = host.host.link(OUTER)
+    assert end
+    return [str(cidr) for index, cidr, _ in host.host.addresses if index == end.index]
+
+
 def test_what_the_container_sends_to_the_host_beside_is_routed_there_and_forwarded(host: Node) -> None:
     services = {"addresses": True, "routes": ["10.96.0.1/12", "fd00:96::/112", "10.97.0.0/16"]}
     host.add(network(host, "10.1.0.0/24", hostAccess=services))
@@ -118,8 +125,17 @@ def test_what_the_container_sends_to_the_host_beside_is_routed_there_and_forward
         ("10.1.0.7/32", "10.1.0.2", 0),
         ("10.96.0.0/12", "10.1.0.2", 0),
         ("10.97.0.0/16", "10.1.0.2", 0),
+        ("192.0.0.8/32", "10.1.0.2", 0),
     ]
     assert host.host.sysctls["net", "ipv4", "conf", OUTER, "forwarding"] == "1"
+    assert of_the_end(host) == ["192.0.0.8/32"]
+
+
+def test_what_it_sends_in_ipv6_alone_needs_no_address_to_masquerade_as(host: Node) -> None:
+    host.add(network(host, hostAccess={"addresses": True, "routes": ["fd00:96::/112"]}))
+    assert "192.0.0.8/32" not in [dst for dst, *_ in of_access(host.container())]
+    assert host.host.sysctls["net", "ipv4", "conf", OUTER, "forwarding"] == "0"
+    assert of_the_end(host) == []
 
 
 def test_without_the_key_nothing_of_it_is_there(host: Node) -> None:
