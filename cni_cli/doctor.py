@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cni_cli import podman
 from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             ("kernel", _kernel(_needed(options.kind, networks))),
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
+            ("podman", _podman()),
             ("dhcp", _dhcp(options.bin_dir, networks)),
             ("machine", _machine(networks)),
             ("directories", _directories(networks)),
@@ -238,6 +240,31 @@ def _plugins(directory: str) -> Iterator[Check]:
         yield Check(
             WARNING, f"{directory} has no loopback, which containerd needs", "Install the CNI reference plugins."
         )
+
+
+def _podman() -> Iterator[Check]:
+    """Whether this node's podman finds the plugins, by the names by which it calls them."""
+    found = podman.find()
+    if not found:
+        return
+    is_cni = found.backend == podman.CNI
+    how = f"podman {found.version} calls {'CNI' if is_cni else 'netavark'} plugins"
+    names = ("macvlan", "ipvlan") if is_cni else ("cni-macvlan-py", "cni-ipvlan-py")
+    calls = {name: found.plugin(name) for name in names}
+    own = [name for name, path in calls.items() if os.path.basename(os.path.realpath(path)) in OURS.values()]
+    if len(own) == len(calls):
+        yield Check(OK, f"{how}: {', '.join(own)} of {os.path.dirname(calls[own[0]])}")
+        return
+    used = [network for name in calls if name not in own for network in found.users(name)]
+    where = ", ".join(found.plugin_directories)
+    missing = ", ".join(name for name in calls if name not in own)
+    what = f"{how}, and of ours it finds no {missing} in {where}"
+    option = "--aliases --bin-dir" if is_cni else "--netavark"
+    mend = f"{OURS['macvlan']} install {option} {found.plugin_directories[0]}"
+    if used:
+        yield Check(FAILURE, f"{what}: network {', '.join(used)} is of them", mend)
+    else:
+        yield Check(WARNING, what, mend)
 
 
 def _home(program: str) -> str:

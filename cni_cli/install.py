@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cni_cli import aside, prefix
+from cni_cli import aside, podman, prefix
 from cni_cli.attached import recorded
 from cni_cli.conflists import add_directory, networks_in
 from cni_cli.doctor import add_bin_directory
@@ -56,6 +56,14 @@ def add_to(commands: Any, kind: str) -> None:
         )
         parser.add_argument(
             "--destdir", default="", metavar="DIRECTORY", help="stands before all these, for those who make packages"
+        )
+        parser.add_argument(
+            "--netavark",
+            nargs="?",
+            default="",
+            const=podman.PLUGIN_DIRECTORY,
+            metavar="DIRECTORY",
+            help="also where podman 5 looks, or in DIRECTORY (%(const)s)",
         )
         if name == "install":
             names = parser.add_mutually_exclusive_group()
@@ -90,6 +98,8 @@ def install(options: argparse.Namespace) -> int:
             shutil.rmtree(old)
     if options.prefix:
         prefix.place(target / build, _below(options, options.prefix), _commands(options))
+    if options.netavark:
+        podman.place(_below(options, options.netavark), _commands(options))
     print(f"installed in {printable(str(target))}")
     return 0
 
@@ -108,6 +118,8 @@ def uninstall(options: argparse.Namespace) -> int:
             raise left
     if options.prefix:
         prefix.remove(target / current, _below(options, options.prefix), _commands(options))
+    for link in podman.placed(_below(options, options.netavark or podman.PLUGIN_DIRECTORY), _commands(options)):
+        link.unlink()
     for name in ours:
         if name in back:
             aside.give_back(target, name)
