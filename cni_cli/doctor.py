@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 from _socket import AF_INET, AF_INET6
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cni_cli.attached import GONE, attached, gone, how_to_free
+from cni_cli.checks import FAILURE, OK, WARNING, Check, as_json, as_text, of_network, settled, status, to_the_end
 from cni_cli.clashes import clashes, ranges_of, subnets_of
-from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
+from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, find, networks_in
 from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.host_access import findings as of_host_access
 from cni_cli.kinds import link_kind
@@ -24,7 +23,6 @@ from cni_cli.validate import IPV6_MIN_MTU, findings
 from cni_core import bridges, hostroutes, parent as parents
 from cni_core.address import Address
 from cni_core.errors import INVALID_CONFIG, CniError, Duplicate
-from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
 from cni_core.probe import refuse_taken
@@ -36,7 +34,6 @@ from cni_core.shared import carries_anything, has_host_routes
 from cni_core.stable import machine_id
 from ipam.delegate import DHCP, missing_daemon
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
 OWN_ROUTES = "See to the way there yourself, or choose another subnet."
 BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
@@ -64,21 +61,13 @@ FILTERING = {
 }
 
 
-@dataclass(frozen=True)
-class Check:
-    """level is ok, warning or failure; what was found; mend, where there is something to mend."""
-
-    level: str
-    what: str
-    mend: str = ""
-
-
 def add_to(commands: Any, kind: str) -> None:
     parser = commands.add_parser(
         "doctor",
         help="look for what would go wrong on this node",
         description="Exit status: 1 if something fails, else 0, also with warnings.",
     )
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help="look at this one alone (default: all)")
     parser.add_argument("--parent", action="append", default=[], metavar="LINK", help="look at this link, too")
     add_bin_directory(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -93,10 +82,12 @@ def add_bin_directory(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    networks: list[Network] = []
+    """CommandError where it is asked about a network that there is not."""
+    on_node: list[Network] = []
     with suppress(OSError):  # _networks tells of it
-        networks = networks_in(options.dir)
-    checks = [
+        on_node = networks_in(options.dir)
+    networks = [find(options.dir, options.network)] if options.network else on_node
+    checks = settled(
         check
         for about, found in (
             ("permissions", _permissions()),
@@ -106,34 +97,17 @@ def run(options: argparse.Namespace) -> int:
             ("dhcp", _dhcp(options.bin_dir, networks)),
             ("machine", _machine(networks)),
             ("directories", _directories(networks)),
-            ("networks", _networks(options.dir, networks)),
+            ("networks", _networks(options.dir, networks, on_node)),
             ("parents", _parents(networks, options.parent, options.kind)),
             ("gateways", _gateways(networks)),
             ("leases", _leases(networks)),
-            ("links", _own_links(networks)),
+            ("links", _own_links(on_node)),
             ("host access", _host_access(networks)),
         )
-        for check in _to_the_end(about, found)
-    ]
-    if options.json:
-        print(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        for check in checks:
-            print(f"{check.level:8} {printable(check.what)}")
-            if check.mend:
-                print(f"{'':8} → {printable(check.mend)}")
-    return int(any(check.level == FAILURE for check in checks))
-
-
-def _to_the_end(about: str, found: Iterator[Check]) -> Iterator[Check]:
-    """What cannot be looked at is a finding, too."""
-    try:
-        yield from found
-    except CniError as error:
-        yield Check(FAILURE, f"{about}: {error.msg}", error.details or "docs/errors.md has the causes.")
-    except OSError as error:
-        mend = "Call it as root." if isinstance(error, PermissionError) else "See to what is named."
-        yield Check(FAILURE, f"{about}: {error.filename or 'the system'}: {error.strerror or error}", mend)
+        for check in to_the_end(about, found)
+    )
+    print(as_json(checks) if options.json else "\n".join(as_text(checks)))
+    return status(checks)
 
 
 def _permissions() -> Iterator[Check]:
@@ -262,13 +236,13 @@ def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
             continue
         if not os.access(executable, os.X_OK):
             mend = "Install the CNI reference plugins (Debian's containernetworking-plugins)."
-            yield Check(FAILURE, f"network {network.name}: {directory} has no dhcp", mend)
+            yield of_network(network.name, FAILURE, f"{directory} has no dhcp", mend)
         elif missing := missing_daemon(ipam, executable):
-            yield Check(FAILURE, f"network {network.name}: no DHCP daemon runs", missing)
+            yield of_network(network.name, FAILURE, "no DHCP daemon runs", missing)
         else:
-            yield Check(OK, f"network {network.name}: the DHCP daemon runs")
+            yield of_network(network.name, OK, "the DHCP daemon runs")
         if network.kind == "ipvlan":
-            yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
+            yield of_network(network.name, WARNING, IPVLAN_DHCP, "Use macvlan, or give it a subnet.")
 
 
 def _machine(networks: list[Network]) -> Iterator[Check]:
@@ -278,7 +252,8 @@ def _machine(networks: list[Network]) -> Iterator[Check]:
         try:
             machine_id()
         except CniError as error:
-            yield Check(FAILURE, f"network {', '.join(names)}: {error.msg}", error.details)
+            for name in names:
+                yield of_network(name, FAILURE, error.msg, error.details)
 
 
 def _directories(networks: list[Network]) -> Iterator[Check]:
@@ -303,19 +278,20 @@ def _unusable(directory: str) -> str:
     return "" if os.statvfs(directory).f_bavail else f"{directory} is on a full disk"
 
 
-def _networks(directory: str, networks: list[Network]) -> Iterator[Check]:
+def _networks(directory: str, networks: list[Network], on_node: list[Network]) -> Iterator[Check]:
+    """Of those that are asked about, whether they can be used beside all others of the node."""
     if not os.path.isdir(directory):
         yield Check(WARNING, f"{directory} is not there", "Make a network: network create")
     elif not networks:
         yield Check(WARNING, f"{directory} has no macvlan or ipvlan network", "Make one: network create")
     yield from _files(directory)
     with Rtnl() as host:
-        for i, network in enumerate(networks):
-            found = list(clashes(network, networks[:i], host))
-            for clash in found:
-                yield Check(FAILURE, f"network {network.name}: {clash.msg}", clash.details)
-            if not found:
-                yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
+        for network in networks:
+            # Of two, the later is blamed; where one is asked about, that one.
+            others = on_node if networks != on_node else on_node[: on_node.index(network)]
+            for clash in clashes(network, [other for other in others if other != network], host):
+                yield of_network(network.name, FAILURE, clash.msg, clash.details)
+            yield of_network(network.name, OK, f"{network.use} on {network.parent}")
 
 
 def _files(directory: str) -> Iterator[Check]:
@@ -331,13 +307,13 @@ def _files(directory: str) -> Iterator[Check]:
 
 def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[Check]:
     """Each parent once: whether it can be one, and what is known to break macvlan on it."""
-    asked = [({"type": kind, "name": name, "master": name}, name) for name in named if is_parent_name(name)]
+    asked = [({"type": kind, "name": name, "master": name}, "") for name in named if is_parent_name(name)]
     for name in named:
         if not is_parent_name(name):
             yield Check(FAILURE, f"{name!r} cannot be a link's name", "`ip link` lists the links of this host.")
     users: dict[int, set[str]] = {}  # of each parent, the kinds that are to be on it
     with Rtnl() as host:
-        for config, about in [(network.config, f"network {network.name}") for network in networks] + asked:
+        for config, about in [(network.config, network.name) for network in networks] + asked:
             values = Values(config)
             if values.link_in_container:
                 continue
@@ -347,7 +323,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                 parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
-                    yield Check(OK, f"{plan.absent}; it is made with the first container")
+                    yield Check(OK, f"{plan.absent}; it is made with the first container", network=about)
                     continue
                 _refuse_mtu(config, parent)
                 if has_host_routes(link_kind(config), values):
@@ -356,10 +332,10 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                     if values.host_routes:
                         hostroutes.refuse_conflicts(subnets, parent, routes, host)
                     for subnet, why in hostroutes.conflicts(subnets, parent, routes, host).items():
-                        yield Check(WARNING, f"{about}: {subnet} gets no route on this host: {why}", OWN_ROUTES)
+                        yield of_network(about, WARNING, f"{subnet} gets no route on this host: {why}", OWN_ROUTES)
             except CniError as error:
                 why = error.problem if error.path == ("master",) else error.msg
-                yield Check(FAILURE, f"{about}: {why}", error.details)
+                yield of_network(about, FAILURE, why, error.details) if about else _of_link(config, why, error)
                 continue
             users.setdefault(parent.index, set()).add("macvlan" if "macvlan" in config["type"] else "ipvlan")
         for index, kinds in users.items():
@@ -369,6 +345,10 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                 dropped = bridges.dropped(found, host)
                 if dropped:
                     yield Check(FAILURE, *dropped)
+
+
+def _of_link(config: dict[str, Any], why: str, error: CniError) -> Check:
+    return Check(FAILURE, f"{config['master']}: {why}", error.details)
 
 
 def _gateways(networks: list[Network]) -> Iterator[Check]:
@@ -394,9 +374,9 @@ def _answers(name: str, gateway: Address, parent: Link, host: Rtnl) -> Check:
     try:
         refuse_taken(host, parent, [gateway])
     except Duplicate:
-        return Check(OK, f"network {name}: its gateway {gateway} answers on {parent.name}")
+        return of_network(name, OK, f"its gateway {gateway} answers on {parent.name}")
     mend = "See whether it is the router's address, and the router on this network, or VLAN."
-    return Check(WARNING, f"network {name}: its gateway {gateway} does not answer on {parent.name}", mend)
+    return of_network(name, WARNING, f"its gateway {gateway} does not answer on {parent.name}", mend)
 
 
 def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
@@ -465,22 +445,25 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
         mine = [lease for lease in held if lease.network == network.name]
         for lease in mine:
             if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
-                yield Check(
+                yield of_network(
+                    network.name,
                     WARNING,
-                    f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
+                    f"{lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
         for attachment in dead:
-            yield Check(
+            yield of_network(
+                network.name,
                 WARNING,
-                f"network {network.name}: {attachment} died without a DEL: {GONE}",
+                f"{attachment} died without a DEL: {GONE}",
                 f"Take back what it had: {how_to_free(network.name)}",
             )
         for attachment in there:
             if attachment not in dead and not any(is_of(lease, attachment) for lease in mine):
-                yield Check(
+                yield of_network(
+                    network.name,
                     WARNING,
-                    f"network {network.name}: {attachment} is attached without a lease",
+                    f"{attachment} is attached without a lease",
                     "Its addresses may be given to another container: start it anew.",
                 )
     earlier = sum(lease.boot == "earlier" for lease in held)
@@ -501,7 +484,7 @@ def _host_access(networks: list[Network]) -> Iterator[Check]:
         for network in networks:
             for attachment in attached(network.name) if network.values.host_access else ():
                 for what, mend in of_host_access(attachment, host):
-                    yield Check(WARNING, f"network {network.name}: {what}", mend)
+                    yield of_network(network.name, WARNING, what, mend)
 
 
 def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cni_cli import doctor
-from cni_cli.doctor import FAILURE, OK, WARNING, parent_checks, refused_kinds
+from cni_cli.checks import FAILURE, OK, WARNING, Check, of_network, settled, status, to_the_end
+from cni_cli.doctor import parent_checks, refused_kinds
 from cni_core.errors import KERNEL_REFUSED, CniError
 
 
@@ -95,3 +97,29 @@ def test_promiscuous_mode_and_a_missing_carrier(sys: Path) -> None:
     assert levels(Link("eth0", carrier=False)) == {"eth0: up, but without a carrier": WARNING}
     assert levels(Link("eth0", up=False, carrier=False)) == {"eth0: down, MTU 1500": WARNING}
     assert levels(Link("eth0")) == {"eth0: up, MTU 1500": OK}
+
+
+def test_a_network_that_fails_is_not_also_ok() -> None:
+    """What is about the node, or about another network, is said all the same."""
+    node, other = Check(OK, "permissions: root"), of_network("other", OK, "macvlan on eth1")
+    good, bad = of_network("lan", OK, "macvlan on eth0"), of_network("lan", FAILURE, "it clashes")
+    warned = of_network("lan", WARNING, "its gateway does not answer")
+    assert settled([node, good, warned, other]) == [node, good, warned, other]
+    assert settled([node, good, bad, warned, other]) == [node, bad, warned, other]
+    assert settled([bad, good, bad]) == [bad]
+
+
+def test_only_a_failure_is_a_failure() -> None:
+    assert status([Check(OK, "x"), Check(WARNING, "y")]) == 0
+    assert status([Check(OK, "x"), of_network("lan", FAILURE, "z")]) == 1
+
+
+def test_what_cannot_be_looked_at_is_a_finding() -> None:
+    def looks() -> Iterator[Check]:
+        yield Check(OK, "x")
+        raise PermissionError(1, "Operation not permitted", "/run/x")
+
+    assert list(to_the_end("here", looks())) == [
+        Check(OK, "x"),
+        Check(FAILURE, "here: /run/x: Operation not permitted", "Call it as root."),
+    ]
