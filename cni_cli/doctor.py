@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import os
 from _socket import AF_INET, AF_INET6
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,17 +18,18 @@ from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, find, networks_in
 from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.host_access import findings as of_host_access
+from cni_cli.kernel import Kernel, Link
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
-from cni_core import bridges, hostroutes, parent as parents
+from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
-from cni_core.errors import INVALID_CONFIG, CniError, Duplicate
+from cni_core.bridges import in_words
+from cni_core.errors import INVALID_CONFIG, CniError
 from cni_core.netns import Place
 from cni_core.network import Network as Values
-from cni_core.probe import refuse_taken
 from cni_core.records import ROOT
-from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
+from cni_core.rtnl import messages
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
@@ -39,10 +41,9 @@ BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
 # What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
 LOWER_KINDS = ("dummy", "veth", "bridge")
-UPPER_KINDS = {"vlan": u16(IFLA_VLAN_ID, 7), "macvlan": u32(1, 4), "ipvlan": u16(1, 0)}
+UPPER_KINDS: dict[str, dict[str, int]] = {"vlan": {"vlan_id": 7}, "macvlan": {}, "ipvlan": {}}
 MODULES = {"vlan": "8021q"}  # where it has not the kind's name
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-IFF_PROMISC = 0x100  # linux/if.h
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # linux/capability.h
 SYS = Path("/sys")
 
@@ -160,31 +161,33 @@ def _refused_in_a_namespace() -> Iterator[str]:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         yield f"namespace: {os.strerror(ctypes.get_errno())}"
         return
-    with Rtnl() as rtnl:
-        yield from refused_kinds(rtnl)
+    with Kernel() as kernel:
+        yield from refused_kinds(kernel)
 
 
-def refused_kinds(rtnl: Rtnl) -> Iterator[str]:
+def refused_kinds(kernel: Kernel) -> Iterator[str]:
     """KIND: REASON, of those that the kernel does not make, in an empty namespace."""
     for kind in LOWER_KINDS:
-        why = _refusal(rtnl, LOWER, kind, b"", 0)
+        why = _refusal(kernel, LOWER, kind)
         if why and kind == "dummy":
             yield f"{kind}: {why}"
         if not why:
             break
-    below = rtnl.link(LOWER)
-    for kind, data in UPPER_KINDS.items():
-        why = _refusal(rtnl, UPPER, kind, data, below.index) if below else "there is no link to make it on"
+    below = kernel.link(LOWER)
+    for kind, attributes in UPPER_KINDS.items():
+        why = _refusal(kernel, UPPER, kind, below, attributes) if below else "there is no link to make it on"
         if why:
             yield f"{kind}: {why}"
-        upper = rtnl.link(UPPER)
+        upper = kernel.link(UPPER)
         if upper:  # a link cannot carry macvlan and ipvlan
-            rtnl.execute(del_link(upper.index))
+            kernel.remove_link(upper)
 
 
-def _refusal(rtnl: Rtnl, name: str, kind: str, data: bytes, below: int) -> str:
+def _refusal(
+    kernel: Kernel, name: str, kind: str, below: Link | None = None, attributes: dict[str, int] | None = None
+) -> str:
     try:
-        rtnl.execute(new_parent(name, kind, data, below=below))
+        kernel.make_link(name, kind, below, **attributes or {})
     except CniError as error:
         return error.msg.partition(": ")[2]
     return ""
@@ -338,13 +341,19 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                 yield of_network(about, FAILURE, why, error.details) if about else _of_link(config, why, error)
                 continue
             users.setdefault(parent.index, set()).add("macvlan" if "macvlan" in config["type"] else "ipvlan")
+    with Kernel() as kernel:
         for index, kinds in users.items():
-            found = host.link(index=index)
+            found = kernel.link(index=index)
             if found:
-                yield from parent_checks(found, _lowest(found, host), carries_macvlan="macvlan" in kinds)
-                dropped = bridges.dropped(found, host)
-                if dropped:
-                    yield Check(FAILURE, *dropped)
+                yield from parent_checks(found, _lowest(found, kernel), carries_macvlan="macvlan" in kinds)
+                yield from _dropped(found, kernel)
+
+
+def _dropped(parent: Link, kernel: Kernel) -> Iterator[Check]:
+    """A VLAN that its bridge was not told of."""
+    bridge = _below(parent, kernel)
+    if bridge and bridge.filters_vlans and parent.vlan not in kernel.vlans(bridge):
+        yield Check(FAILURE, *in_words(bridge.name, parent.name, parent.vlan))
 
 
 def _of_link(config: dict[str, Any], why: str, error: CniError) -> Check:
@@ -352,34 +361,42 @@ def _of_link(config: dict[str, Any], why: str, error: CniError) -> Check:
 
 
 def _gateways(networks: list[Network]) -> Iterator[Check]:
-    """Whether the routers answer that containers send to."""
+    """Whether the routers answer that containers send to: asked of each parent at once."""
+    asked: dict[int, list[tuple[str, Address]]] = defaultdict(list)
     with Rtnl() as host:
         for network in networks:
-            values = Values(network.config)
+            values = network.values
             if values.link_in_container or values.internal or link_kind(network.config).is_routed(values):
                 continue
             try:
                 parent = parents.plan(values, host).parent
             except CniError:  # _parents tells of it
                 continue
-            if not (parent and parent.carrier and values.ipam.get("routes")):
-                continue
-            own = {address.cidr.address for address in host.addresses(parent.index)}
-            for gateway in dict.fromkeys(part.gateway for part in ranges_of(network.config)):
-                if gateway and gateway.family == AF_INET and gateway not in own:
-                    yield _answers(network.name, gateway, parent, host)
+            if parent and parent.carrier and values.ipam.get("routes"):
+                gateways = dict.fromkeys(part.gateway for part in ranges_of(network.config))
+                asked[parent.index] += [(network.name, gateway) for gateway in gateways if gateway]
+    with Kernel() as kernel:
+        for index, of_networks in asked.items():
+            link = kernel.link(index=index)
+            if link:
+                yield from _answers(link, of_networks, kernel)
 
 
-def _answers(name: str, gateway: Address, parent: Link, host: Rtnl) -> Check:
-    try:
-        refuse_taken(host, parent, [gateway])
-    except Duplicate:
-        return of_network(name, OK, f"its gateway {gateway} answers on {parent.name}")
-    mend = "See whether it is the router's address, and the router on this network, or VLAN."
-    return of_network(name, WARNING, f"its gateway {gateway} does not answer on {parent.name}", mend)
+def _answers(parent: Link, of_networks: list[tuple[str, Address]], kernel: Kernel) -> Iterator[Check]:
+    addresses = [one.cidr.address for one in kernel.addresses(parent)]
+    # A host without an IPv6 address there has nothing to ask from.
+    families = {AF_INET, *(address.family for address in addresses)}
+    wanted = [(name, one) for name, one in of_networks if one not in addresses and one.family in families]
+    answers = kernel.who_has(parent, [gateway for _, gateway in wanted])
+    for name, gateway in wanted:
+        if gateway in answers:
+            yield of_network(name, OK, f"its gateway {gateway} answers on {parent.name}")
+        else:
+            mend = "See whether it is the router's address, and the router on this network, or VLAN."
+            yield of_network(name, WARNING, f"its gateway {gateway} does not answer on {parent.name}", mend)
 
 
-def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
+def _refuse_mtu(config: dict[str, Any], parent: messages.Link) -> None:
     """CniError where it is more than the parent's, or too little for the network."""
     values = Values(config)
     parents.refuse_mtu(values, parent)
@@ -393,10 +410,15 @@ def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
         )
 
 
-def _lowest(link: Link, host: Rtnl) -> Link:
+def _below(link: Link, kernel: Kernel) -> Link | None:
+    """Of a VLAN, the link that it is of."""
+    return kernel.link(index=link.parent) if link.vlan and link.parent_nsid is None else None
+
+
+def _lowest(link: Link, kernel: Kernel) -> Link:
     """What a VLAN is of."""
-    below = host.link(index=link.parent) if link.kind == "vlan" and link.parent_nsid is None else None
-    return _lowest(below, host) if below else link
+    below = _below(link, kernel)
+    return _lowest(below, kernel) if below else link
 
 
 def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Iterator[Check]:
@@ -412,7 +434,7 @@ def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Itera
     if (directory / "wireless").exists() or (directory / "phy80211").exists():
         mend = "Use ipvlan: an access point takes frames of one hardware address for each station."
         yield Check(FAILURE if carries_macvlan else WARNING, f"{lowest.name} is Wi-Fi, which macvlan cannot use", mend)
-    if lowest.flags & IFF_PROMISC:
+    if lowest.promiscuous:
         mend = f"ip link set {lowest.name} promisc off, unless something else needs it"
         yield Check(WARNING, f"{lowest.name} is in promiscuous mode, which macvlan does not need", mend)
     vendor = _hypervisor()
@@ -480,10 +502,10 @@ def _own_links(networks: list[Network]) -> Iterator[Check]:
 
 
 def _host_access(networks: list[Network]) -> Iterator[Check]:
-    with Rtnl() as host:
+    with Kernel() as kernel:
         for network in networks:
             for attachment in attached(network.name) if network.values.host_access else ():
-                for what, mend in of_host_access(attachment, host):
+                for what, mend in of_host_access(attachment, kernel):
                     yield of_network(network.name, WARNING, what, mend)
 
 

@@ -27,6 +27,7 @@ from cni_cli.conflists import (
 )
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
+from cni_cli.kernel import Kernel
 from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_cli.leases import leases_of
 from cni_cli.table import table
@@ -215,7 +216,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
         # An L3 network has nobody else on it.
         if kind.is_routed(values):
             return _without_routes(network, parent, host)
-        return list(_remarks_on(ranges_of(network.config), parent, host))
+        return list(_remarks_on(ranges_of(network.config), parent.index))
 
 
 def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
@@ -230,17 +231,25 @@ def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
     return [f"{subnet} gets no route on this host: {why}." for subnet, why in found.items()]
 
 
-def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
-    """What the host itself has on the network, and the network should know."""
+def _remarks_on(ranges: list[Range], index: int) -> Iterator[str]:
+    """What the host itself has on the network of a parent, and the network should know."""
+    with Kernel() as kernel:
+        parent = kernel.link(index=index)
+        if not parent:  # it went meanwhile
+            return
+        own = kernel.addresses(parent)
+        routes = {part.family: kernel.routes(part.family) for part in ranges}
     for part in ranges:
-        for found in host.addresses(parent.index):
+        for found in own:
             address = found.cidr.address
             if _may_choose([part], address):
                 yield f"{address} is this host's own, on {parent.name}: no container gets it."
-        for route in host.routes(part.family):
-            router = route.gateway if route.dst.length == 0 and route.links == [parent.index] else None
-            if router and part.gateway and router != part.gateway and router in part.subnet:
-                yield f"This host's own router on {parent.name} is {router}, not {part.gateway}: --gateway {router}?"
+        for route in routes[part.family]:
+            is_default = route.dst.length == 0 and route.links == (index,)
+            for router in route.gateways if is_default else ():
+                if part.gateway and router != part.gateway and router in part.subnet:
+                    told = f"This host's own router on {parent.name} is {router}, not {part.gateway}"
+                    yield f"{told}: --gateway {router}?"
 
 
 def ls(options: argparse.Namespace) -> int:
