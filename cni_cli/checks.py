@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+from cni_cli.terminal import styled
 from cni_core.errors import CniError
 from cni_core.names import printable
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
+COLOURS = {OK: "green", WARNING: "yellow", FAILURE: "red"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def settled(checks: Iterable[Check]) -> list[Check]:
 
 def as_text(checks: Iterable[Check]) -> Iterator[str]:
     for check in checks:
-        yield f"{check.level:8} {printable(check.what)}"
+        yield f"{styled(f'{check.level:8}', COLOURS[check.level])} {printable(check.what)}"
         if check.mend:
             yield f"{'':8} → {printable(check.mend)}"
 

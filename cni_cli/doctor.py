@@ -18,6 +18,7 @@ from cni_cli.clashes import clashes, ranges_of, subnets_of
 from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, find, networks_in
 from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.host_access import findings as of_host_access
+from cni_cli.host_routes import findings as of_host_routes
 from cni_cli.kernel import Kernel, Link
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
@@ -104,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             ("leases", _leases(networks)),
             ("links", _own_links(on_node)),
             ("host access", _host_access(networks)),
+            ("host routes", _host_routes(networks)),
         )
         for check in to_the_end(about, found)
     )
@@ -507,6 +509,14 @@ def _host_access(networks: list[Network]) -> Iterator[Check]:
             for attachment in attached(network.name) if network.values.host_access else ():
                 for what, mend in of_host_access(attachment, kernel):
                     yield of_network(network.name, WARNING, what, mend)
+
+
+def _host_routes(networks: list[Network]) -> Iterator[Check]:
+    with Kernel() as kernel:
+        for network in networks:
+            if has_host_routes(link_kind(network.config), network.values):
+                for what, mend in of_host_routes(network.name, kernel):
+                    yield of_network(network.name, FAILURE, what, mend)
 
 
 def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:
