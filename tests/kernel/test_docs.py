@@ -164,6 +164,13 @@ def of_troubleshooting(session: Session) -> None:
     RECORDS.mkdir(exist_ok=True)
 
 
+def of_watching(session: Session) -> None:
+    session.with_plugins()
+    session.with_lan()
+    shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
+    Path("/etc/systemd/system").mkdir(parents=True, exist_ok=True)
+
+
 BEFORE: dict[str, Callable[[Session], None]] = {
     "README.md": nothing,
     "cluster.md": of_cluster,
@@ -171,6 +178,7 @@ BEFORE: dict[str, Callable[[Session], None]] = {
     "podman.md": of_podman,
     "migrating.md": of_migrating,
     "troubleshooting.md": of_troubleshooting,
+    "watching.md": of_watching,
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cni_cli import metrics
 from cni_cli.metrics import HELP, PREFIX, Sample
+
+REPOSITORY = Path(__file__).parents[2]
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -74,3 +78,23 @@ def test_names_are_as_prometheus_wants_them() -> None:
     for name in HELP:
         assert name.replace("_", "").islower()
         assert not name.endswith(("_total", "_count", "_sum", "_bucket"))
+
+
+def test_the_page_and_the_dashboard_have_every_metric() -> None:
+    page = (REPOSITORY / "docs/watching.md").read_text()
+    assert set(re.findall(rf"^\| `{PREFIX}(\w+)` ", page, re.MULTILINE)) == HELP.keys()
+    dashboard = json.loads((REPOSITORY / "packaging/grafana/cni-vlan.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    shown = {name for query in queries for name in re.findall(rf"{PREFIX}(\w+)", query)}
+    assert shown == HELP.keys() - {"build_info"}  # by which it finds the nodes
+    [names] = [one["query"]["query"] for one in dashboard["templating"]["list"] if one["name"] == "instance"]
+    assert names == f"label_values({PREFIX}build_info, instance)"
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_timer_writes_where_the_page_says() -> None:
+    unit = (REPOSITORY / "packaging/systemd/cni-metrics.service").read_text()
+    [written] = re.findall(r"^ExecStart=/opt/cni/bin/cni-macvlan-py metrics --output (\S+)$", unit, re.MULTILINE)
+    page = (REPOSITORY / "docs/watching.md").read_text()
+    assert f"metrics --output {written}\n" in page
+    assert f"--collector.textfile.directory={Path(written).parent}`" in page
