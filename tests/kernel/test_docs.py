@@ -177,6 +177,13 @@ def of_troubleshooting(session: Session) -> None:
     RECORDS.mkdir(exist_ok=True)
 
 
+def of_watching(session: Session) -> None:
+    session.with_plugins()
+    session.with_lan()
+    shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
+    Path("/etc/systemd/system").mkdir(parents=True, exist_ok=True)
+
+
 # A generator goes on when the page is done.
 BEFORE: dict[str, Callable[[Session], Iterator[None] | None]] = {
     "README.md": nothing,
@@ -185,6 +192,7 @@ BEFORE: dict[str, Callable[[Session], Iterator[None] | None]] = {
     "podman.md": of_podman,
     "migrating.md": of_migrating,
     "troubleshooting.md": of_troubleshooting,
+    "watching.md": of_watching,
 }
 
 

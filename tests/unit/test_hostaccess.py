@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cni_cli.host_access import findings
 from cni_core import errors, sysctl
 from cni_core.address import Cidr
 from cni_core.errors import CniError
@@ -286,26 +285,6 @@ def test_a_host_route_of_l3_is_not_in_the_way_of_the_next_container(host: Node) 
     config = network(host, "10.8.0.0/24", type="ipvlan", mode="l3", hostRoutes=True)
     for name in ("c1", "c2"):
         host.check(config, host.add(config, name), name)
-
-
-# What doctor tells
-
-
-def test_doctor_has_nothing_to_tell_of_what_is_as_it_was(host: Node) -> None:
-    host.add(network(host))
-    assert list(findings(Attachment("c1", "eth0"), host.kernel.host_place().rtnl)) == []  # type: ignore[arg-type]
-
-
-def test_doctor_tells_of_an_address_that_changed_and_of_a_route_that_counts_before_ours(host: Node) -> None:
-    host.add(network(host))
-    host.host.routes = [one for one in host.host.routes if str(one.source) != "10.1.0.7"]
-    shim = host.kernel.add_link(host.host, "shim")
-    host.host.routes.append(route("fd00:1::2/128", shim, priority=1))
-    told = [what for what, _ in findings(Attachment("c1", "eth0"), host.kernel.host_place().rtnl)]  # type: ignore[arg-type]
-    assert told == [
-        "the host no longer has the address at which c1/eth0 reaches it",
-        "another route to c1/eth0 counts before ours: fd00:1::2/128 dev shim",
-    ]
 
 
 # What is taken back

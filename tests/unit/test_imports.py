@@ -253,6 +253,37 @@ def test_an_add_of_a_link_imports_what_it_needs(tmp_path: Path) -> None:
     assert imported(tmp_path, "macvlan", prepare) == OF_ANY_CALL | OF_A_LINK
 
 
+CALLED_BY_A_PERSON = """
+import sys
+from cni_cli.main import main
+try:
+    main("cni-macvlan-py", "macvlan", sys.argv[1:])
+except SystemExit:
+    pass
+print(*sys.modules, file=sys.stderr)
+"""
+HEAVY = {"pyroute2", "asyncio", "prometheus_client"}
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The heavy packages that a command imports."""
+    argv = [sys.executable, "-c", CALLED_BY_A_PERSON, *arguments]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return HEAVY & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "command", ["--version", "--help", "doctor --help", "leases", "network ls", "network inspect x"]
+)
+def test_a_command_that_asks_the_kernel_nothing_does_not_wait_for_pyroute2(command: str, tmp_path: Path) -> None:
+    where = ["--dir", str(tmp_path)] if command.startswith(("leases", "network")) else []
+    assert loaded(*command.split(), *where) == set()
+
+
+def test_one_that_asks_imports_pyroute2(tmp_path: Path) -> None:
+    assert {"pyroute2", "asyncio"} <= loaded("doctor", "--dir", str(tmp_path))
+
+
 def test_the_walk_finds_an_import_wherever_it_hides() -> None:
     source = """
 import a

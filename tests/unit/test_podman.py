@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cni_cli import doctor, podman
-from cni_cli.doctor import FAILURE, OK, WARNING
+from cni_cli.checks import FAILURE, OK, WARNING
 from cni_cli.podman import CNI, NETAVARK
 
 
