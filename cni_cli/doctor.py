@@ -93,6 +93,8 @@ def add_bin_directory(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from cni_cli import kubernetes  # whose findings are this module's
+
     networks: list[Network] = []
     with suppress(OSError):  # _networks tells of it
         networks = networks_in(options.dir)
@@ -103,6 +105,9 @@ def run(options: argparse.Namespace) -> int:
             ("kernel", _kernel(_needed(options.kind, networks))),
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
+            ("plugins", kubernetes.of_others(networks, options.bin_dir, options.dir)),
+            ("runtimes", kubernetes.of_runtimes(networks, options.dir)),
+            ("clusters", kubernetes.beside_clusters(networks, options.dir)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
             ("machine", _machine(networks)),
             ("directories", _directories(networks)),

@@ -28,6 +28,7 @@ from cni_cli.conflists import (
 from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
 from cni_cli.kinds import has_leases, link_kind, request_of
+from cni_cli.kubernetes import remarks as beside_clusters
 from cni_cli.leases import leases_of
 from cni_cli.table import table
 from cni_cli.validate import OF_GO_ALONE, findings
@@ -135,6 +136,10 @@ def create(options: argparse.Namespace) -> int:
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
     remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text not in OF_GO_ALONE]
+    remarks += [
+        f"{what[0].upper()}{what[1:]}. {mend}"
+        for what, mend in beside_clusters(f"{options.name}.conflist", options.name, options.dir)
+    ]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:
