@@ -117,7 +117,7 @@ kernel-launcher:
 kernel-second-tier:
 	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
 		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py \
-		--ignore tests/kernel/test_install.py --ignore tests/kernel/test_elsewhere.py \
+		--ignore tests/kernel/test_install.py --ignore tests/kernel/test_image.py --ignore tests/kernel/test_elsewhere.py \
 		--ignore tests/kernel/test_lan_local.py $(call FROM,full program)
 
 # The short forms of what soak does.
