@@ -23,7 +23,7 @@ from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
 from cni_core import bridges, hostroutes, parent as parents
 from cni_core.address import Address
-from cni_core.errors import INVALID_CONFIG, CniError, Duplicate
+from cni_core.errors import INVALID_CONFIG, CniError
 from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
@@ -34,6 +34,7 @@ from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
 from cni_core.stable import machine_id
+from cni_core.taken import Duplicate
 from ipam.delegate import DHCP, missing_daemon
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"

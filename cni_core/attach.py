@@ -32,7 +32,7 @@ from cni_core.undo import whole_or_nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from cni_core.address import Address, Cidr
@@ -93,29 +93,18 @@ class Attachments:
         return bool(request.ipam.get("type")) and not self._ipam(request).NEEDS_LINK and address not in request.ips
 
     def _attach(self, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]) -> Result:
-        """With the first of its hardware addresses that nobody on the parent has.
+        """With the hardware address that is asked for; without one the kernel chooses it, or it is a stable one.
 
         taken: addresses that others on the LAN turned out to have, each with who.
         """
-        macs = self._macs(request, task.network)
-        mac, mark = next(macs), steps.mark()
-        while True:
-            try:
-                return self._attach_as(mac, request, task, steps, parent, taken)
-            except links.HardwareAddressInUse as error:
-                mac = next(macs, b"")
-                if not mac or steps.back(mark):
-                    raise
-                _say(f"{error.problem}: {request.ifname} gets another one")
-
-    def _macs(self, request: Request, network: Network) -> Iterator[bytes]:
-        """To be tried in turn; one that is empty is for the kernel to choose. CniError."""
-        mac = self._kind.mac(request, network)
+        mac, network = self._kind.mac(request, task.network), task.network
         if mac or not network.mac_is_stable or not self._kind.HAS_OWN_MAC or self._kind.is_exclusive(network):
-            return iter((mac,))
+            return self._attach_as(mac, request, task, steps, parent, taken)
         from cni_core import stable
 
-        return stable.macs(request)
+        return stable.with_free_mac(
+            lambda mac: self._attach_as(mac, request, task, steps, parent, taken), request, steps, _say
+        )
 
     def _attach_as(
         self, mac: bytes, request: Request, task: Task, steps: Steps, parent: Link, taken: Mapping[Address, str]
@@ -272,15 +261,17 @@ class Attachments:
                 raise CniError(CHECK_DIFFERS, error.problem, error.details, path=error.path) from None
             if not plan.parent:
                 raise CniError(CHECK_DIFFERS, plan.absent)
-            links.verify(task, plan.parent, result)
+            from cni_core import proof  # not for an ADD to pay for
+
+            proof.verify(task, plan.parent, result)
             if network.host_access:
                 from cni_core import hostaccess
 
-                hostaccess.verify(task, result, links.own_ips(task, result))
+                hostaccess.verify(task, result, proof.own_ips(task, result))
             if shared.has_host_routes(self._kind, network):
                 from cni_core import hostroutes  # not for macvlan to pay for
 
-                own = self._subnets(request, links.own_ips(task, result))
+                own = self._subnets(request, proof.own_ips(task, result))
                 subnets = shared.recorded_subnets(task, plan.parent, own)
                 hostroutes.verify(subnets, plan.parent, hostroutes.main_table(host.rtnl, subnets))
         self._ipam(request).check(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_core.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
-from cni_core.strictjson import MAX_BYTES, JsonError, loads
+from cni_core.strictjson import MAX_BYTES, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def parse_object(stdin: bytes, limit: int = MAX_BYTES) -> dict[str, Any]:
     """The JSON object on stdin, as it stands there. CniError DECODING_FAILURE."""
     try:
         document = loads(stdin, limit)
-    except JsonError as error:
+    except ValueError as error:
         raise CniError(DECODING_FAILURE, f"the configuration on stdin is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise CniError(DECODING_FAILURE, "the configuration on stdin is not a JSON object")

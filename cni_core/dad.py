@@ -9,7 +9,9 @@ neighbours, so it is set back when the addresses have settled.
 from __future__ import annotations
 
 from cni_core import sysctl
-from cni_core.errors import TRY_AGAIN_LATER, CniError, Duplicate
+from cni_core.errors import TRY_AGAIN_LATER, CniError
+from cni_core.lent import Lent
+from cni_core.taken import Duplicate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Timers:
 
     def __init__(self, policy: str) -> None:
         self.policy = policy
-        self._lent = sysctl.Lent(_FAST if policy == FAST else ())
+        self._lent = Lent(_FAST if policy == FAST else ())
 
     def prepare(self, ifname: str) -> None:
         """Before the link is up, by the name it has then."""

@@ -15,7 +15,7 @@ from time import monotonic
 from cni_core import attach, files, link, netns, shared, sysctl, undo
 from cni_core.address import Address, format_mac
 from cni_core.names import printable
-from cni_core.rtnl import messages as m, socket
+from cni_core.rtnl import messages as m, neighbours as n, socket
 from cni_core.strictjson import dumps
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _IFINFOMSG = 16  # bytes: struct ifinfomsg, linux/rtnetlink.h
 _NDMSG = 12  # struct ndmsg, linux/neighbour.h
-_OF_NEIGHBOURS = {m.RTM_NEWNEIGH: "add use", m.RTM_DELNEIGH: "del", m.RTM_GETNEIGH: "get"}
+_OF_NEIGHBOURS = {n.RTM_NEWNEIGH: "add use", n.RTM_DELNEIGH: "del", n.RTM_GETNEIGH: "get"}
 _LONGEST = 500  # characters of a value
 STDERR = 2
 
@@ -128,7 +128,7 @@ def request_words(message: m.Message) -> str:
         beside = "add" if message.flags & m.NLM_F_EXCL else "prepend"
         return f"ip route {'del' if message.kind == m.RTM_DELROUTE else beside} {_route(route)}"
     if message.kind in _OF_NEIGHBOURS:
-        dst = Address.from_packed(m.attributes(message.body, _NDMSG)[m.NDA_DST])
+        dst = Address.from_packed(m.attributes(message.body, _NDMSG)[n.NDA_DST])
         index = int.from_bytes(message.body[4:8], "little")
         return f"ip neighbour {_OF_NEIGHBOURS[message.kind]} {dst} dev if{index}"
     return f"ip {'address' if message.kind == m.RTM_GETADDR else 'route'} show"
@@ -179,7 +179,7 @@ def reply_words(reply: m.Reply) -> str:
     if reply.kind == m.RTM_NEWADDR:
         address = m.InterfaceAddress(reply.body)
         return f"{address.cidr} dev if{address.index} flags {address.flags:#x}"
-    if reply.kind == m.RTM_NEWNEIGH:
-        neighbour = m.Neighbour(reply.body)
+    if reply.kind == n.RTM_NEWNEIGH:
+        neighbour = n.Neighbour(reply.body)
         return f"lladdr {format_mac(neighbour.mac)} state {neighbour.state:#x}"
     return _route(m.Route.decode(reply.body)) if reply.kind == m.RTM_NEWROUTE else f"a message of type {reply.kind}"

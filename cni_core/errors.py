@@ -7,8 +7,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.address import Address
-
     Path = tuple[str | int, ...]
 
 INCOMPATIBLE_VERSION = 1
@@ -86,15 +84,6 @@ class CniError(Exception):
         if self.details:
             document["details"] = _cut(self.details)
         return document
-
-
-class Duplicate(CniError):
-    """Somebody else has the address: who, in words that fit "in use by …"."""
-
-    def __init__(self, address: Address, who: str, details: str = "") -> None:
-        super().__init__(DUPLICATE_ADDRESS, f"address {address} is in use by {who}", details)
-        self.address = address
-        self.who = who
 
 
 def _cut(text: str, longest: int = 10_000) -> str:

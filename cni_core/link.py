@@ -1,4 +1,4 @@
-"""The container's link: made, configured, compared with what it should be, removed.
+"""The container's link: made, configured, removed. What CHECK compares with it is in proof.py.
 
 It is made under a temporary name straight in the container's namespace, then named and brought up in one message: under
 its final name (eth0) it would collide with the host's (rtnl_newlink looks there first, net/core/rtnetlink.c). The
@@ -12,10 +12,9 @@ from _socket import AF_INET, AF_INET6
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP
 
 from cni_core import sysctl
-from cni_core.address import Address, Cidr, format_mac
-from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError, Duplicate
+from cni_core.address import Address, Cidr
+from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, PARENT_UNUSABLE, CniError
 from cni_core.names import Attachment, is_link_name
-from cni_core.parent import carrier_of
 from cni_core.rtnl.messages import (
     RT_TABLE_MAIN,
     RTM_NEWADDR,
@@ -36,7 +35,7 @@ from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from cni_core.contracts import LinkKind
     from cni_core.netns import Place
@@ -50,10 +49,6 @@ if TYPE_CHECKING:
 KINDS = ("macvlan", "ipvlan")
 
 _LINK_LOCAL = Cidr(Address(AF_INET6, 0xFE80 << 112), 10)  # fe80::/10, on every link
-
-
-class HardwareAddressInUse(CniError):
-    """On the parent somebody else's link, or the parent, has the hardware address of the new one."""
 
 
 def left_over(task: Task) -> Link | None:
@@ -123,12 +118,12 @@ def name(task: Task, link: Link) -> None:
 def configure(task: Task, link: Link, parent: Link, result: Result) -> None:
     """Names the link, brings it up, gives it the result's addresses and routes; returns when all of them work.
 
-    CniError: Duplicate where somebody else has an address.
+    CniError: taken.Duplicate where somebody else has an address, taken.HardwareAddressInUse.
     """
     try:
         _configure(task, link, parent, result)
-    except Duplicate as error:
-        from cni_core import whose
+    except CniError as error:
+        from cni_core import whose  # not for a call to pay for that all is well with
 
         raise whose.explained(error, task, parent) from None
 
@@ -180,7 +175,7 @@ def _configure(task: Task, link: Link, parent: Link, result: Result) -> None:
 def _question(task: Task, link: Link, parent: Link, addresses: list[Address]) -> Question | None:
     """What the new link is to ask the LAN before it has its IPv4 addresses; None where there is nothing to ask.
 
-    For a link without a hardware address of its own the parent has asked when this returns. Duplicate.
+    For a link without a hardware address of its own the parent has asked when this returns. taken.Duplicate.
     """
     if not (addresses and task.network.probes and parent.carrier) or task.kind.is_routed(task.network):
         return None
@@ -212,26 +207,17 @@ def _execute(task: Task, link: Link, parent: Link, messages: list[Message]) -> N
     try:
         task.container.rtnl.execute(*messages)
     except KernelError as error:
+        from cni_core import taken
+
         if error.refused.kind == RTM_NEWADDR and error.errno == EADDRINUSE:
-            raise Duplicate(
+            raise taken.Duplicate(
                 InterfaceAddress(error.refused.body).cidr.address,
                 f"another container on {parent.name}",
                 "Give the networks of one parent ranges of their own, or leave that container.",
             ) from None
         if error.errno in (EADDRINUSE, EBUSY):
-            raise _mac_in_use(task, link, parent) from None
+            raise taken.HardwareAddressInUse(link.mac, parent.name) from None
         raise
-
-
-def _mac_in_use(task: Task, link: Link, parent: Link) -> HardwareAddressInUse:
-    from cni_core import whose
-
-    who, mend = whose.holder(task, parent, lambda other, _: other.mac == link.mac)
-    return HardwareAddressInUse(
-        PARENT_UNUSABLE,
-        f"the hardware address {format_mac(link.mac)} is in use on {parent.name} already{f', by {who}' if who else ''}",
-        mend or "Give the container another one, or none.",
-    )
 
 
 def routes(specs: list[RouteSpec], ips: list[IP], index: int) -> list[Route]:
@@ -325,108 +311,3 @@ def _delete(link: Link, attachment: Attachment, inside: Rtnl) -> None:
 def _is_anothers(link: Link, attachment: Attachment) -> bool:
     """By its alias; one without, Go's plugins made."""
     return link.alias != attachment.link_name and is_link_name(link.alias)
-
-
-def verify(task: Task, parent: Link, result: Result) -> None:
-    """CHECK: raises CHECK_DIFFERS with the first difference between the kernel and the result of ADD."""
-    ifname, kind, inside = task.attachment.ifname, task.kind, task.container.rtnl
-    interface = result.interfaces[_own_interface(task, result)]
-    link = inside.link(ifname)
-    if not link:
-        raise _differs(f"the container has no interface {ifname}")
-    if link.kind != kind.NAME:
-        raise _differs(f"{ifname} is {link.kind or 'a physical link'}, not {kind.NAME}")
-    difference = kind.difference(task.network, link)
-    if difference:
-        raise _differs(f"{ifname}: {difference}")
-    if (
-        link.parent not in (parent.index, carrier_of(parent, kind, task.home.rtnl).index)
-        or (link.parent_nsid is None) != task.network.link_in_container
-    ):
-        raise _differs(f"{ifname} is not on {parent.name}")
-    if interface.mac and interface.mac.lower() != format_mac(link.mac):
-        raise _differs(f"{ifname} has the hardware address {format_mac(link.mac)}, not {interface.mac}")
-    if not link.up:
-        raise _differs(f"{ifname} is down")
-    _verify_addresses(ifname, link, own_ips(task, result), inside)
-    _verify_routes(link, result, inside)
-
-
-def own_ips(task: Task, result: Result) -> list[IP]:
-    """The addresses that a result gives to the attachment's interface, or to none in particular. CHECK_DIFFERS."""
-    own = _own_interface(task, result)
-    for ip in result.ips:
-        if ip.interface is not None and ip.interface >= len(result.interfaces):
-            raise _differs(f"prevResult gives {ip.cidr} to interface {ip.interface}, which it does not have")
-    return [ip for ip in result.ips if ip.interface in (None, own)]
-
-
-def _own_interface(task: Task, result: Result) -> int:
-    ifname, path = task.attachment.ifname, task.container.path
-    for i, interface in enumerate(result.interfaces):
-        if interface.name == ifname and interface.sandbox == path:
-            return i
-    raise _differs(f"prevResult has no interface {ifname} in {path}")
-
-
-def _verify_addresses(ifname: str, link: Link, ips: list[IP], inside: Rtnl) -> None:
-    wanted = {ip.cidr for ip in ips}
-    found = inside.addresses(link.index, lambda address: address.cidr in wanted)
-    present = {address.cidr: address for address in found}
-    for ip in ips:
-        if ip.cidr not in present:
-            raise _differs(f"{ifname} lacks the address {ip.cidr}")
-        if present[ip.cidr].duplicate:
-            raise _differs(f"{ifname}: another host uses {ip.cidr.address}")
-
-
-def _verify_routes(link: Link, result: Result, inside: Rtnl) -> None:
-    """Every route of the result is there, by whichever link and table: later plugins of a chain move them."""
-    missing = Missing(result)
-    for index in (link.index, 0):  # by the link itself first: the kernel then tells of no others
-        for family in (AF_INET, AF_INET6):
-            destinations = missing.destinations(family)
-            if destinations:
-                inside.routes_to(destinations, family, index, wanted=missing.is_kept_after)
-    for spec in missing:
-        raise _differs(f"the container lacks the route {spec}")
-
-
-class Missing:
-    """The routes of a result that were not seen yet; to iterate over.
-
-    A route that is asked for without a next hop may go by the gateway of any address of its family, whichever plugin's;
-    without a table or a metric, in any.
-    """
-
-    __slots__ = ("_gateways", "_specs")
-
-    def __init__(self, result: Result) -> None:
-        self._gateways: dict[int, set[Address | None]] = {}
-        for ip in result.ips:
-            self._gateways.setdefault(ip.cidr.family, set()).add(ip.gateway)
-        self._specs = {(spec.dst, spec.gw, spec.table or 0, spec.priority or 0): spec for spec in result.routes}
-
-    def __iter__(self) -> Iterator[RouteSpec]:
-        return iter(self._specs.values())
-
-    def destinations(self, family: int) -> set[Cidr]:
-        return {spec.dst for spec in self if spec.dst.family == family}
-
-    def is_kept_after(self, route: Route) -> bool:
-        """Notes that the route is there. False: it need not be kept."""
-        gateways = self._gateways.get(route.dst.family)
-        hops: list[Address | None] = [gateway for gateway in route.gateways if gateway]
-        if not gateways or not gateways.isdisjoint(route.gateways):
-            hops.append(None)
-        for hop in hops:
-            for table in {0, route.table or 0}:
-                for priority in {0, route.priority}:
-                    self._specs.pop((route.dst, hop, table, priority), None)
-        return False
-
-
-def _differs(what: str) -> CniError:
-    return CniError(
-        CHECK_DIFFERS, what, "Something changed the container's network after ADD; make the container anew."
-    )

@@ -6,33 +6,13 @@ same, has its default here. What only one reader needs stays as it is: `ipam`, f
 
 from __future__ import annotations
 
-from cni_core.address import Address, Cidr
 from cni_core.names import split_vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-
-class HostAccess:
-    """How the host and its containers reach each other: at which of the host's addresses (none named: those that it has
-    on the parent), and what else the containers send to the host (routes).
-    """
-
-    __slots__ = ("addresses", "routes")
-
-    def __init__(self, addresses: list[Address], routes: list[Cidr]) -> None:
-        self.addresses = addresses
-        self.routes = routes
-
-    @classmethod
-    def from_json(cls, value: bool | list[str] | dict[str, Any]) -> HostAccess | None:
-        """Of the key hostAccess, in any of its forms; None where it asks for nothing."""
-        addresses, routes = (value["addresses"], value.get("routes", [])) if isinstance(value, dict) else (value, [])
-        if not addresses:
-            return None
-        named = addresses if isinstance(addresses, list) else []
-        return cls([Address.parse(text) for text in named], [Cidr.parse(text).subnet for text in routes])
+    from cni_core.access import HostAccess
 
 
 class Network:
@@ -87,7 +67,11 @@ class Network:
         self.dad: str = config.get("dad", "")
         self.conflict: str = config.get("conflict", "")
         self.host_routes: bool | None = config.get("hostRoutes")
-        self.host_access = HostAccess.from_json(config.get("hostAccess", False))
+        self.host_access: HostAccess | None = None
+        if config.get("hostAccess"):
+            from cni_core.access import HostAccess  # not for a network to pay for that has none
+
+            self.host_access = HostAccess.from_json(config["hostAccess"])
         self.dns: dict[str, Any] = config.get("dns", {})
         self.ipam: dict[str, Any] = config.get("ipam", {})
         self.ra: str = config.get("ra", "")

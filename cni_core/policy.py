@@ -15,7 +15,7 @@ from posix import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, close, fstat, ope
 from cni_core.address import Cidr, is_within
 from cni_core.errors import INVALID_CONFIG, CniError, strerror
 from cni_core.files import POLICY
-from cni_core.strictjson import JsonError, loads
+from cni_core.strictjson import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def parse(text: bytes) -> Policy:
     """CniError. What the file does not know is an error: a misspelt "forbid" would forbid nothing."""
     try:
         document = loads(text, _LONGEST)
-    except JsonError as error:
+    except ValueError as error:
         raise _broken(f"it is not JSON: {error}") from None
     if not isinstance(document, dict) or not set(_SECTIONS).issuperset(document):
         raise _broken(f"it is not an object of {', '.join(_SECTIONS)}")

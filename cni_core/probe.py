@@ -13,11 +13,12 @@ once do not hear each other: nobody answers for what he does not have yet.
 
 from __future__ import annotations
 
-from cni_core import sysctl
 from cni_core.address import format_mac
-from cni_core.errors import TRY_AGAIN_LATER, CniError, Duplicate
-from cni_core.rtnl.messages import ask_neighbour, del_neighbour
+from cni_core.errors import TRY_AGAIN_LATER, CniError
+from cni_core.lent import Lent
+from cni_core.rtnl.neighbours import ask_neighbour, del_neighbour
 from cni_core.rtnl.socket import KernelError
+from cni_core.taken import Duplicate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Question:
         self._parent = parent
         self._asked: list[Address] = []
         self._began = 0.0
-        self._lent = sysctl.Lent(_FAST)
+        self._lent = Lent(_FAST)
 
     def hurry(self, ifname: str) -> None:
         """Sets the timers of a link that is the container's own, by the name that it has now; finish sets them back."""

@@ -10,12 +10,15 @@ from posix import O_CLOEXEC, O_RDONLY, close, open as open_fd, read
 
 from cni_core.errors import INVALID_CONFIG, CniError
 from cni_core.names import fnv1a
+from cni_core.taken import HardwareAddressInUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cni_core.request import Request
+    from cni_core.result import Result
+    from cni_core.undo import Steps
 
 TRIES = 8
 
@@ -51,6 +54,25 @@ def macs(request: Request) -> Iterator[bytes]:
     for attempt in range(TRIES):
         value = number(whom, attempt) >> 16
         yield (value & ~(1 << 40) | 1 << 41).to_bytes(6, "big")
+
+
+def with_free_mac(
+    attempt: Callable[[bytes], Result], request: Request, steps: Steps, say: Callable[[str], None]
+) -> Result:
+    """What attempt gives with the first of the attachment's hardware addresses that nobody on the parent has.
+
+    Its steps are taken back before another is tried. CniError.
+    """
+    mark, addresses = steps.mark(), macs(request)
+    mac = next(addresses)
+    while True:
+        try:
+            return attempt(mac)
+        except HardwareAddressInUse as error:
+            mac = next(addresses, b"")
+            if not mac or steps.back(mark):
+                raise
+            say(f"{error.problem}: {request.ifname} gets another one")
 
 
 def machine_id() -> str:

@@ -21,24 +21,21 @@ _UNESCAPED_ALLOWED_FROM = " "
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class JsonError(ValueError):
-    """The text is not JSON; says where (line and column, from 1) and why."""
-
-
 def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     """The value of a JSON text in UTF-8: dict, list, str, int, float, bool or None.
 
-    A repeated member name keeps its last value, as in Go's and Python's json. Raises JsonError.
+    A repeated member name keeps its last value, as in Go's and Python's json. ValueError
+    says where the text is not JSON (line and column, from 1) and why.
     """
     if len(data) > limit:
-        raise JsonError(f"longer than {limit} bytes")
+        raise ValueError(f"longer than {limit} bytes")
     # As many values there are at most. Each takes twenty times the room that it has in the text, if it is [].
     if sum(map(data.count, (b",", b"[", b"{"))) > limit >> _VALUES:
-        raise JsonError(f"more than {limit >> _VALUES} commas and brackets")
+        raise ValueError(f"more than {limit >> _VALUES} commas and brackets")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise JsonError(f"byte {error.start + 1} is not UTF-8") from None
+        raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
     value, end = _value(text, _skip(text, 0), 0)
     end = _skip(text, end)
     if end != len(text):
@@ -54,10 +51,10 @@ def dumps(value: object) -> bytes:
     return _text(value).encode(errors="replace")
 
 
-def _error(text: str, at: int, why: str) -> JsonError:
+def _error(text: str, at: int, why: str) -> ValueError:
     line = text.count("\n", 0, at) + 1
     column = at - text.rfind("\n", 0, at)
-    return JsonError(f"line {line}, column {column}: {why}")
+    return ValueError(f"line {line}, column {column}: {why}")
 
 
 def _skip(text: str, at: int) -> int:

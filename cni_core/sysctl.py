@@ -54,29 +54,5 @@ def try_to_write(value: str, *path: str) -> None:
         pass
 
 
-class Lent:
-    """Settings of a link that are others for a while: family, table, name and value of each, as in
-    ("ipv6", "neigh", "retrans_time_ms", "50") of net.ipv6.neigh.IFNAME.retrans_time_ms.
-    """
-
-    __slots__ = ("_before", "_settings")
-
-    def __init__(self, settings: tuple[tuple[str, str, str, str], ...]) -> None:
-        self._settings = settings
-        self._before: list[str] = []
-
-    def set(self, ifname: str) -> None:
-        """By the name that the link has now, in the namespace that the thread is in. CniError."""
-        for family, table, name, value in self._settings:
-            self._before.append(read("net", family, table, ifname, name))
-            write(value, "net", family, table, ifname, name)
-
-    def give_back(self, ifname: str) -> None:
-        """By the name that it has then; once more does nothing. CniError."""
-        for (family, table, name, _), value in zip(self._settings, self._before, strict=False):
-            write(value, "net", family, table, ifname, name)
-        self._before.clear()
-
-
 def _file(path: tuple[str, ...]) -> str:
     return "/proc/sys/" + "/".join(path)

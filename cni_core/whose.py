@@ -10,29 +10,38 @@ from __future__ import annotations
 from posix import O_CLOEXEC, O_RDONLY, close, open as open_fd, read
 
 from cni_core import uppers
-from cni_core.errors import Duplicate
 from cni_core.names import is_link_name
+from cni_core.taken import Duplicate, HardwareAddressInUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cni_core.errors import CniError
     from cni_core.netns import Place
     from cni_core.rtnl.messages import Link
     from cni_core.task import Task
 
 
-def explained(error: Duplicate, task: Task, parent: Link) -> Duplicate:
-    """The error, saying who has the address if it is a container of this host."""
-    who, mend = holder(
-        task,
-        parent,
-        lambda link, place: any(one.cidr.address == error.address for one in place.rtnl.addresses(link.index)),
-    )
-    return Duplicate(error.address, who, mend) if who else error
+def explained(error: CniError, task: Task, parent: Link) -> CniError:
+    """The error, saying who has what it is about if that is a container of this host."""
+    if isinstance(error, Duplicate):
+        address = error.address
+        who, mend = _holder(
+            task,
+            parent,
+            lambda link, place: any(one.cidr.address == address for one in place.rtnl.addresses(link.index)),
+        )
+        return Duplicate(address, who, mend) if who else error
+    # Where another hardware address is tried next, nobody needs to know whose the first was.
+    if isinstance(error, HardwareAddressInUse) and not task.network.mac_is_stable:
+        mac = error.mac
+        who, mend = _holder(task, parent, lambda link, _: link.mac == mac)
+        return HardwareAddressInUse(mac, parent.name, who, mend) if who else error
+    return error
 
 
-def holder(task: Task, parent: Link, has_it: Callable[[Link, Place], bool]) -> tuple[str, str]:
+def _holder(task: Task, parent: Link, has_it: Callable[[Link, Place], bool]) -> tuple[str, str]:
     """Who, in words that fit "in use by …", and what to do about it; both empty where no container of this host has it.
 
     parent: in the host's namespace. has_it: of each link on it in another namespace than the container's own.

@@ -56,7 +56,7 @@ from cni_core.native import readable
 from cni_core.result import Result
 from cni_core.schema.formats import is_path
 from cni_core.schema.validators import result as is_result
-from cni_core.strictjson import MAX_BYTES, JsonError, loads
+from cni_core.strictjson import MAX_BYTES, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def _its_error(kind: str, code: int, output: bytes, words: str) -> CniError:
     """The plugin's own error, passed on (SPEC.md, section 4), or what can be said without one."""
     try:
         document = loads(output)
-    except JsonError:
+    except ValueError:
         document = None
     if isinstance(document, dict) and _is_code(document.get("code")) and isinstance(document.get("msg"), str):
         details = document.get("details")
@@ -317,7 +317,7 @@ def _is_code(value: object) -> bool:
 def _result(kind: str, output: bytes, words: str) -> Result:
     try:
         document = loads(output)
-    except JsonError as error:
+    except ValueError as error:
         message = f"{kind} answered with no JSON: {error}"
         raise CniError(DECODING_FAILURE, message, words or _words(output), path=("ipam",)) from None
     document = as_go_reads(document) if isinstance(document, dict) else None

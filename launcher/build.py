@@ -27,7 +27,8 @@ INCLUDE = Path(sysconfig.get_path("include"))
 LIBRARY = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
 # The same source gives the same bytes: nothing of the path or the time of the build.
 OPTIONS = ["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-Wno-unused-parameter"]
-LINKER = ["-static", "-no-pie", "-s", "-Wl,--wrap=_PyGC_InitState", "-Wl,--build-id=none"]
+WRAPPED = ("_PyGC_InitState", "PyModule_AddIntConstant")  # functions that launcher.c has in place of CPython's
+LINKER = ["-static", "-no-pie", "-s", *(f"-Wl,--wrap={name}" for name in WRAPPED), "-Wl,--build-id=none"]
 # Of each function that would load the system's name services (getpwnam, getaddrinfo) ld says so. None is ever called.
 NAME_SERVICES = re.compile(
     r".*: in function `.*':|.*: warning: Using '\w+' in statically linked applications requires at runtime the shared "

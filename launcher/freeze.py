@@ -15,6 +15,7 @@ import ast
 import marshal
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import CodeType
 from typing import Literal
@@ -37,7 +38,7 @@ Import = tuple[str, int]  # a module's name, and the line that imports it
 
 
 class Module:
-    """A module of ours: its tree without what only type checkers read, and what its top level imports."""
+    """A module of ours: its tree as it is frozen, and what its top level imports."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -60,11 +61,25 @@ class Module:
                 yield from ((name, node.lineno) for name in below if name in known)
 
 
-class _WithoutTypes(ast.NodeTransformer):
-    """Drops annotations, `if TYPE_CHECKING:` and `from __future__ import annotations`: a quarter of the code."""
+class _Stripped(ast.NodeTransformer):
+    """Drops annotations, `if TYPE_CHECKING:` and `from __future__ import annotations`: a quarter of the code. Numbers
+    that are imported from a builtin module (AF_INET, EEXIST) become what they are here.
+    """
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        return None if node.module == "__future__" else node
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.stmt]:
+        if node.module == "__future__":
+            return []
+        if node.module not in BUILTIN:
+            return [node]
+        module = import_module(node.module)
+        numbers = {alias: getattr(module, alias.name, None) for alias in node.names}
+        numbers = {alias: number for alias, number in numbers.items() if type(number) is int}
+        node.names = [alias for alias in node.names if alias not in numbers]
+        assignments = [
+            ast.Assign([ast.Name(alias.asname or alias.name, ast.Store())], ast.Constant(number))
+            for alias, number in numbers.items()
+        ]
+        return [*([node] if node.names else []), *(ast.copy_location(line, node) for line in assignments)]
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
@@ -85,7 +100,7 @@ class _WithoutTypes(ast.NodeTransformer):
 
 
 def _stripped(source: str) -> ast.Module:
-    tree: ast.Module = _WithoutTypes().visit(ast.parse(source))
+    tree: ast.Module = _Stripped().visit(ast.parse(source))
     return ast.fix_missing_locations(tree)
 
 

@@ -1,7 +1,7 @@
 """Values to rtnetlink bytes and back, without I/O (rtnetlink(7), netlink(7)).
 
-Requests are Message objects, not yet numbered; replies are read into Link, InterfaceAddress, Route and Neighbour. Each
-constant names its kernel header.
+Requests are Message objects, not yet numbered; replies are read into Link, InterfaceAddress and Route. Each constant
+names its kernel header.
 """
 
 from __future__ import annotations
@@ -43,9 +43,6 @@ RTM_GETADDR = 22
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
 RTM_GETROUTE = 26
-RTM_NEWNEIGH = 28
-RTM_DELNEIGH = 29
-RTM_GETNEIGH = 30
 RTNLGRP_IPV6_IFADDR = 9
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE = 0
@@ -98,16 +95,6 @@ IFA_F_DADFAILED = 0x08
 IFA_F_DEPRECATED = 0x20
 IFA_F_TENTATIVE = 0x40
 
-# linux/neighbour.h
-NDA_DST = 1
-NDA_LLADDR = 2
-NUD_REACHABLE = 0x02
-NUD_STALE = 0x04
-NUD_DELAY = 0x08
-NUD_PROBE = 0x10
-NUD_PERMANENT = 0x80
-NTF_USE = 0x01
-
 # linux/if.h
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
@@ -122,7 +109,6 @@ _IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, change mask
 _IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _RTMSG = Struct("=BBBBBBBBI")  # family, dst length, src length, tos, table, protocol, scope, type, flags
 _RTNEXTHOP = Struct("=HBBi")  # length, flags, hops, index
-_NDMSG = Struct("=BxxxiHBB")  # family, index, state, flags, type
 _U16 = Struct("=H")
 _U32 = Struct("=I")
 _S32 = Struct("=i")
@@ -145,11 +131,9 @@ class Message:
         return header + self.body
 
 
-class MalformedReply(CniError):
-    """Bytes that are no netlink message: truncated, or of an impossible length."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(KERNEL_REFUSED, f"the kernel's netlink reply is malformed: {why}")
+def malformed(why: str) -> CniError:
+    """The error for bytes that are no netlink message: truncated, or of an impossible length."""
+    return CniError(KERNEL_REFUSED, f"the kernel's netlink reply is malformed: {why}")
 
 
 class Reply:
@@ -170,11 +154,11 @@ def decode(datagram: bytes) -> list[Reply]:
     at, size, header = 0, len(datagram), _NLMSGHDR.unpack_from
     while at < size:
         if size - at < 16:
-            raise MalformedReply("a header is cut short")
+            raise malformed("a header is cut short")
         length, kind, flags, sequence, _ = header(datagram, at)
         end = at + length
         if length < 16 or end > size:
-            raise MalformedReply(f"a message says it has {length} bytes")
+            raise malformed(f"a message says it has {length} bytes")
         replies.append(Reply(kind, flags, sequence, datagram[at + 16 : end]))
         at = _align(end)
     return replies
@@ -182,21 +166,19 @@ def decode(datagram: bytes) -> list[Reply]:
 
 def decode_error(reply: Reply) -> tuple[int, str]:
     """Of an NLMSG_ERROR or NLMSG_DONE: errno (0: success) and the kernel's own words, if any (NLMSGERR_ATTR_MSG)."""
+    if len(reply.body) < 4 and reply.kind == NLMSG_DONE:
+        return 0, ""
     if len(reply.body) < 4:
-        return (0, "") if reply.kind == NLMSG_DONE else _malformed("an error is cut short")
+        raise malformed("an error is cut short")
     errno = -_S32.unpack_from(reply.body)[0]
     if not reply.flags & NLM_F_ACK_TLVS or reply.kind == NLMSG_DONE:
         return errno, ""
     if len(reply.body) < 4 + _NLMSGHDR.size:
-        raise MalformedReply("an error is cut short")
+        raise malformed("an error is cut short")
     # The request's header follows, and unless NLM_F_CAPPED says that it was left out, the request's body.
     echoed = _NLMSGHDR.size if reply.flags & NLM_F_CAPPED else _NLMSGHDR.unpack_from(reply.body, 4)[0]
     words = attributes(reply.body, 4 + _align(echoed)).get(NLMSGERR_ATTR_MSG, b"")
     return errno, words.rstrip(b"\0").decode("utf-8", "replace")
-
-
-def _malformed(why: str) -> tuple[int, str]:
-    raise MalformedReply(why)
 
 
 # Attributes
@@ -232,7 +214,7 @@ def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
         length, kind = header(body, at)
         end = at + length
         if length < 4 or end > size:
-            raise MalformedReply(f"an attribute says it has {length} bytes")
+            raise malformed(f"an attribute says it has {length} bytes")
         found[kind & _NLA_TYPE_MASK] = body[at + 4 : end]
         at = (end + 3) & ~3
     return found
@@ -249,14 +231,14 @@ def _number(packed: bytes | None) -> int:
 
 def _address(packed: bytes) -> Address:
     if len(packed) not in (4, 16):
-        raise MalformedReply(f"an address of {len(packed)} bytes")
+        raise malformed(f"an address of {len(packed)} bytes")
     return Address.from_packed(packed)
 
 
 def _cidr(packed: bytes, length: int) -> Cidr:
     address = _address(packed)
     if length > address.bits:
-        raise MalformedReply(f"a prefix length of {length}")
+        raise malformed(f"a prefix length of {length}")
     return Cidr(address, length)
 
 
@@ -264,9 +246,10 @@ def _text(packed: bytes) -> str:
     return packed.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
-def _header(struct: Struct, body: bytes) -> tuple[int, ...]:
+def unpack_header(struct: Struct, body: bytes) -> tuple[int, ...]:
+    """What a reply begins with. CniError where it is shorter."""
     if len(body) < struct.size:
-        raise MalformedReply(f"{len(body)} bytes where {struct.size} are the least")
+        raise malformed(f"{len(body)} bytes where {struct.size} are the least")
     return struct.unpack_from(body)
 
 
@@ -298,7 +281,7 @@ class Link:
     )
 
     def __init__(self, body: bytes) -> None:
-        _, self.type, self.index, self.flags, _ = _header(_IFINFOMSG, body)
+        _, self.type, self.index, self.flags, _ = unpack_header(_IFINFOMSG, body)
         found = attributes(body, _IFINFOMSG.size)
         self.name = _text(found.get(IFLA_IFNAME, b""))
         self.alias = _text(found.get(IFLA_IFALIAS, b""))
@@ -450,7 +433,7 @@ class InterfaceAddress:
     __slots__ = ("cidr", "flags", "index", "label", "scope")
 
     def __init__(self, body: bytes) -> None:
-        _, length, flags, self.scope, self.index = _header(_IFADDRMSG, body)
+        _, length, flags, self.scope, self.index = unpack_header(_IFADDRMSG, body)
         found = attributes(body, _IFADDRMSG.size)
         self.cidr = _cidr(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", length)
         self.flags = _number(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
@@ -541,7 +524,7 @@ class Route:
     @classmethod
     def decode(cls, body: bytes) -> Route | None:
         """None for a route of another family than IPv4 and IPv6."""
-        family, length, _, _, table, protocol, scope, type_, _ = _header(_RTMSG, body)
+        family, length, _, _, table, protocol, scope, type_, _ = unpack_header(_RTMSG, body)
         if family not in (AF_INET, AF_INET6):
             return None
         found = attributes(body, _RTMSG.size)
@@ -554,7 +537,7 @@ class Route:
         while len(hops) - at >= _RTNEXTHOP.size:
             hop_length, _, _, index = _RTNEXTHOP.unpack_from(hops, at)
             if hop_length < _RTNEXTHOP.size:
-                raise MalformedReply(f"a next hop says it has {hop_length} bytes")
+                raise malformed(f"a next hop says it has {hop_length} bytes")
             links.append(index)
             gateways.append(_gateway(attributes(hops[at + _RTNEXTHOP.size : at + hop_length])))
             at += _align(hop_length)
@@ -585,7 +568,7 @@ def of_destinations(destinations: Iterable[Cidr]) -> Callable[[bytes], Route | N
     wanted = {(dst.length, dst.address.packed if dst.length else b"") for dst in destinations}
 
     def read(body: bytes) -> Route | None:
-        length = _header(_RTMSG, body)[1]
+        length = unpack_header(_RTMSG, body)[1]
         return Route.decode(body) if (length, _first(RTA_DST, body, _RTMSG.size)) in wanted else None
 
     return read
@@ -648,50 +631,3 @@ def get_routes(family: int, link: int = 0) -> Message:
     if link:
         body += u32(RTA_TABLE, RT_TABLE_MAIN) + u32(RTA_OIF, link)
     return Message(RTM_GETROUTE, NLM_F_DUMP, body, "list routes")
-
-
-# Neighbours
-
-
-class Neighbour:
-    """What the kernel knows of an address on a link, as RTM_NEWNEIGH tells of it: state (NUD_*) and mac, empty while
-    nobody has answered.
-    """
-
-    __slots__ = ("mac", "state")
-
-    def __init__(self, body: bytes) -> None:
-        _, _, self.state, _, _ = _header(_NDMSG, body)
-        self.mac = attributes(body, _NDMSG.size).get(NDA_LLADDR, b"")
-
-    @property
-    def answered(self) -> bool:
-        """Whether somebody has the address, as far as the kernel has heard."""
-        heard = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT
-        return bool(self.state & heard and self.mac)
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether somebody answered a moment ago, or the administrator says who has it."""
-        return bool(self.state & (NUD_REACHABLE | NUD_PERMANENT) and self.mac)
-
-
-def ask_neighbour(index: int, address: Address) -> Message:
-    """RTM_NEWNEIGH that makes the kernel ask on the link who has the address, as it would for a packet (NTF_USE).
-
-    From an IPv4 link without an address it asks in nobody's name (arp_solicit, net/ipv4/arp.c), as RFC 5227 has it.
-    """
-    body = _NDMSG.pack(address.family, index, 0, NTF_USE, 0) + attribute(NDA_DST, address.packed)
-    return Message(RTM_NEWNEIGH, NLM_F_CREATE, body, f"ask who has {address}")
-
-
-def get_neighbour(index: int, address: Address) -> Message:
-    """RTM_GETNEIGH for one entry (Linux 5.0)."""
-    body = _NDMSG.pack(address.family, index, 0, 0, 0) + attribute(NDA_DST, address.packed)
-    return Message(RTM_GETNEIGH, 0, body, f"look up who has {address}")
-
-
-def del_neighbour(index: int, address: Address) -> Message:
-    """RTM_DELNEIGH."""
-    body = _NDMSG.pack(address.family, index, 0, 0, 0) + attribute(NDA_DST, address.packed)
-    return Message(RTM_DELNEIGH, 0, body, f"forget who has {address}")

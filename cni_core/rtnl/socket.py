@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
-from errno import ENODEV, ENOENT, errorcode
+from _socket import AF_NETLINK, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
+from _struct import pack
+from errno import EAGAIN, ENODEV, ENOENT
 from posix import strerror
 from sys import byteorder
 
@@ -18,9 +19,7 @@ from cni_core.rtnl.messages import (
     NLMSG_OVERRUN,
     InterfaceAddress,
     Link,
-    MalformedReply,
     Message,
-    Neighbour,
     Reply,
     Route,
     decode,
@@ -28,8 +27,8 @@ from cni_core.rtnl.messages import (
     get_addresses,
     get_link,
     get_links,
-    get_neighbour,
     get_routes,
+    malformed,
     of_destinations,
 )
 
@@ -38,11 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import TypeVar
 
-    from cni_core.address import Cidr
+    from cni_core.address import Address, Cidr
+    from cni_core.rtnl.neighbours import Neighbour
 
     T = TypeVar("T")
-
-    from cni_core.address import Address
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 SOL_NETLINK = 270
@@ -56,7 +54,7 @@ MSG_TRUNC = 0x20  # linux/socket.h
 # be longer: an attribute has at most 64 KiB, and a container's root can fill two, the alternative names of a link and
 # what it is made of (macvlan's list of addresses).
 _LONGEST = 1 << 18
-_SECONDS = 10.0
+_SECONDS = 10
 _DUMP_TRIES = 5
 _AT_ONCE = 100  # their answers wait in the socket's buffer, which holds some 270 (net.core.rmem_default)
 _DATAGRAMS = 100_000  # in answer to one call; all the Internet's routes are some thousand
@@ -70,6 +68,8 @@ class KernelError(CniError):
     """The kernel refused a message: errno says why, in words the kernel's own where it gave any."""
 
     def __init__(self, message: Message, errno: int, words: str) -> None:
+        from errno import errorcode  # not for a call to pay for that is refused nothing
+
         name = errorcode.get(errno, str(errno))
         why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
         super().__init__(KERNEL_REFUSED, f"could not {message.purpose}: {why}")
@@ -90,7 +90,8 @@ class Rtnl:
         self._datagrams = 0
         try:
             self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
-            self._socket.settimeout(_SECONDS)
+            # The kernel's own limit: with a timeout of Python's each call would ask by poll(2) first.
+            self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("@ll", _SECONDS, 0))  # struct timeval
             # The last one makes the kernel heed what a dump asks for, so that it is not read in vain (Linux 4.20).
             for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
@@ -152,6 +153,8 @@ class Rtnl:
 
     def neighbour(self, index: int, address: Address) -> Neighbour | None:
         """What is known of an address on a link; None where nobody has asked for it."""
+        from cni_core.rtnl.neighbours import Neighbour, get_neighbour  # not for a call to pay for that asks nobody
+
         found = self._get(get_neighbour(index, address))
         return Neighbour(found) if found else None
 
@@ -258,16 +261,16 @@ class Rtnl:
             return []
         self._datagrams += 1
         if self._datagrams > _DATAGRAMS:
-            raise MalformedReply("it has no end")
+            raise malformed("it has no end")
         if flags & MSG_TRUNC:
-            raise MalformedReply("a datagram is larger than any the kernel sends")
+            raise malformed("a datagram is larger than any the kernel sends")
         replies = decode(datagram)
         if any(reply.kind == NLMSG_OVERRUN for reply in replies):
-            raise MalformedReply("the kernel reports lost data")
+            raise malformed("the kernel reports lost data")
         return replies
 
 
 def _unreachable(error: OSError) -> CniError:
-    if isinstance(error, TimeoutError):
-        return CniError(TRY_AGAIN_LATER, f"the kernel gave no answer over rtnetlink for {_SECONDS:g} seconds")
+    if error.errno == EAGAIN:
+        return CniError(TRY_AGAIN_LATER, f"the kernel gave no answer over rtnetlink for {_SECONDS} seconds")
     return CniError(KERNEL_REFUSED, f"rtnetlink cannot be used: {strerror(error.errno or 0)}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CniError
@@ -17,9 +17,13 @@ from cni_core.rtnl import messages as m
 from cni_core.rtnl.messages import InterfaceAddress, Link, Message, Route
 from cni_core.rtnl.socket import KernelError
 
+if TYPE_CHECKING:
+    from cni_core.rtnl.neighbours import Neighbour
+
 HOST = "/proc/thread-self/ns/net"
 _IFINFOMSG, _IFADDRMSG, _NDMSG = 16, 8, 12  # the lengths of the headers (linux/rtnetlink.h, linux/neighbour.h)
 _INCOMPLETE = 1  # NUD_INCOMPLETE, linux/neighbour.h
+_NEIGHBOURS = (28, 29)  # RTM_NEWNEIGH, RTM_DELNEIGH, linux/rtnetlink.h
 _PRIVATE = bytes.fromhex("020000000000")
 
 
@@ -205,11 +209,13 @@ class Socket:
     ) -> list[Route]:
         return self.routes(family, link, lambda route: route.dst in destinations and wanted(route))
 
-    def neighbour(self, index: int, address: Address) -> m.Neighbour | None:
+    def neighbour(self, index: int, address: Address) -> Neighbour | None:
         found = self._here.neighbours.get((index, address))
         if not found:
             return None
-        neighbour = m.Neighbour.__new__(m.Neighbour)
+        from cni_core.rtnl.neighbours import Neighbour  # as the socket has it
+
+        neighbour = Neighbour.__new__(Neighbour)
         neighbour.state, neighbour.mac = found
         return neighbour
 
@@ -234,7 +240,7 @@ class Socket:
             return self._delete_group(asked.group) if asked.group else self._delete_link(asked.index)
         if message.kind == m.RTM_NEWADDR:
             return self._new_address(InterfaceAddress(message.body))
-        if message.kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
+        if message.kind in _NEIGHBOURS:
             return self._neighbour(message)
         route = Route.decode(message.body)
         assert route
@@ -341,12 +347,14 @@ class Socket:
 
     def _neighbour(self, message: Message) -> int:
         """The LAN answers at once, if anybody does."""
+        from cni_core.rtnl import neighbours as n
+
         index = int.from_bytes(message.body[4:8], "little")
-        key = (index, Address.from_packed(m.attributes(message.body, _NDMSG)[m.NDA_DST]))
-        if message.kind == m.RTM_DELNEIGH:
+        key = (index, Address.from_packed(m.attributes(message.body, _NDMSG)[n.NDA_DST]))
+        if message.kind == n.RTM_DELNEIGH:
             return 0 if self._here.neighbours.pop(key, None) else ENOENT
         mac = self._kernel.neighbours.get(key[1])
-        self._here.neighbours[key] = (m.NUD_REACHABLE, mac) if mac else (_INCOMPLETE, b"")
+        self._here.neighbours[key] = (n.NUD_REACHABLE, mac) if mac else (_INCOMPLETE, b"")
         return 0
 
     def _new_address(self, address: InterfaceAddress) -> int:

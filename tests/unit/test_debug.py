@@ -8,7 +8,7 @@ import pytest
 
 from cni_core import debug
 from cni_core.address import Address, Cidr
-from cni_core.rtnl import messages as m
+from cni_core.rtnl import messages as m, neighbours as n
 from cni_core.rtnl.messages import Message, Reply, Route
 
 TEN = Cidr.parse("10.1.0.2/24")
@@ -44,9 +44,9 @@ TEN = Cidr.parse("10.1.0.2/24")
         ),
         (m.del_route(Route(TEN.subnet, None, [2])), "ip route del 10.1.0.0/24 dev if2 table 254 proto 3"),
         (m.get_routes(2), "ip route show"),
-        (m.ask_neighbour(5, TEN.address), "ip neighbour add use 10.1.0.2 dev if5"),
-        (m.get_neighbour(5, TEN.address), "ip neighbour get 10.1.0.2 dev if5"),
-        (m.del_neighbour(5, TEN.address), "ip neighbour del 10.1.0.2 dev if5"),
+        (n.ask_neighbour(5, TEN.address), "ip neighbour add use 10.1.0.2 dev if5"),
+        (n.get_neighbour(5, TEN.address), "ip neighbour get 10.1.0.2 dev if5"),
+        (n.del_neighbour(5, TEN.address), "ip neighbour del 10.1.0.2 dev if5"),
     ],
 )
 def test_a_request_is_told_in_the_words_of_ip(message: Message, words: str) -> None:

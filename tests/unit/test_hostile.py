@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from errno import EAGAIN
 from itertools import chain, repeat
+from time import monotonic
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from cni_core.address import Cidr
-from cni_core.errors import CniError
+from cni_core.errors import TRY_AGAIN_LATER, CniError
 from cni_core.result import Result
 from cni_core.rtnl import socket as rtnl_socket
 from cni_core.rtnl.messages import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, RTM_NEWLINK, Route, del_link
@@ -27,10 +29,7 @@ class Peer:
         self.datagrams = datagrams
         self.ports = ports or repeat(0)
 
-    def settimeout(self, seconds: float) -> None:
-        assert 0 < seconds <= 10
-
-    def setsockopt(self, *_: int) -> None:
+    def setsockopt(self, *_: object) -> None:
         pass
 
     def connect(self, _: tuple[int, int]) -> None:
@@ -43,7 +42,7 @@ class Peer:
         try:
             datagram, flags = next(self.datagrams)
         except StopIteration:
-            raise TimeoutError from None
+            raise BlockingIOError(EAGAIN, "") from None
         return datagram, [], flags, (next(self.ports), 0)
 
 
@@ -80,6 +79,15 @@ def test_any_netlink_reply_is_an_answer_or_an_error(
             ask(Rtnl())
         except CniError as error:
             assert error.msg
+
+
+def test_a_kernel_that_does_not_answer_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtnl_socket, "_SECONDS", 1)
+    rtnl, began = Rtnl(), monotonic()  # one that was asked nothing
+    with rtnl, pytest.raises(CniError, match="the kernel gave no answer over rtnetlink for 1 seconds") as failed:
+        rtnl._receive()
+    assert failed.value.code == TRY_AGAIN_LATER
+    assert monotonic() - began >= 1
 
 
 @pytest.mark.parametrize("ask", ASKED)

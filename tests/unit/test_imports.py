@@ -50,12 +50,13 @@ ARROWS = {
 FLOORS = (
     # The ground: errors, names and numbers; what is of types alone.
     ("errors", "address", "names", "strictjson", "contracts", "task", "schema.spellings", "native"),
-    # Documents and messages as values.
+    # Documents, messages and errors as values.
+    ("access", "taken"),
     ("gojson", "network", "result", "rtnl.messages", "schema.formats", "interrupts"),
-    ("config",),
+    ("config", "rtnl.neighbours"),
     # The doors to the outside: the caller, files, the kernel.
     ("schema.validators", "request", "undo", "second_tier", "sysctl", "files", "rtnl.socket"),
-    ("netns", "namespaces", "policy"),
+    ("netns", "namespaces", "policy", "lent"),
     # What is decided, and what one thing needs done.
     (
         *(
@@ -74,7 +75,7 @@ FLOORS = (
         *("tuning", "uppers"),
     ),
     ("whose",),
-    ("shared", "link", "dead"),
+    ("shared", "link", "dead", "proof"),
     ("attach",),
     ("debug",),
     ("entry",),

@@ -20,13 +20,15 @@ from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, ndmsg, rtmsg
 
 from cni_core import netns
 from cni_core.address import Address, Cidr
+from cni_core.errors import CniError
 from cni_core.network import Network
-from cni_core.rtnl import messages, socket as rtnl_socket
-from cni_core.rtnl.messages import InterfaceAddress, Link, MalformedReply, Message, Neighbour, Reply, Route
+from cni_core.rtnl import messages, neighbours, socket as rtnl_socket
+from cni_core.rtnl.messages import InterfaceAddress, Link, Message, Reply, Route
 from cni_ipvlan_py import link as ipvlan
 from cni_macvlan_py import link as macvlan
 from tests.unit.strategies import AnyAddress, cidrs, ipv4, ipv6, macs
 
+MALFORMED = "the kernel's netlink reply is malformed: "
 HEADERS = Path("/usr/include/linux")  # Debian: linux-libc-dev
 
 indices = st.integers(1, 2**31 - 1)
@@ -40,7 +42,17 @@ names = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_size=1
 def kernel_constants() -> dict[str, int]:
     """The #defines and enums of the headers that are plain numbers; none where there are no headers."""
     found: dict[str, int] = {}
-    headers = ("netlink.h", "rtnetlink.h", "if_link.h", "if_addr.h", "if.h", "sched.h", "nsfs.h", "veth.h")
+    headers = (
+        "netlink.h",
+        "rtnetlink.h",
+        "if_link.h",
+        "if_addr.h",
+        "if.h",
+        "sched.h",
+        "nsfs.h",
+        "veth.h",
+        "neighbour.h",
+    )
     files = (*headers, "../asm-generic/socket.h")
     text = "".join((HEADERS / file).read_text() for file in files if (HEADERS / file).exists())
     text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL).replace("\\\n", " ")
@@ -106,7 +118,7 @@ def constants(module: ModuleType) -> dict[str, int]:
 
 OURS = {
     name: value
-    for module in (messages, rtnl_socket, macvlan, ipvlan, netns)
+    for module in (messages, neighbours, rtnl_socket, macvlan, ipvlan, netns)
     for name, value in constants(module).items()
 } | {f"MACVLAN_MODE_{name.upper()}": number for name, number in macvlan.MODES.items()}
 OURS |= {f"IPVLAN_MODE_{name.upper()}": number for name, number in ipvlan.MODES.items()}
@@ -213,9 +225,9 @@ def test_a_new_address_reads_as_it_was_asked_for(index: int, cidr: Cidr, dad: bo
 @given(indices, cidrs())
 def test_a_neighbour_is_asked_for_looked_up_and_forgotten(index: int, cidr: Cidr) -> None:
     for make, kind, used in (
-        (messages.ask_neighbour, "RTM_NEWNEIGH", ndmsg.NTF_USE),
-        (messages.get_neighbour, "RTM_GETNEIGH", 0),
-        (messages.del_neighbour, "RTM_DELNEIGH", 0),
+        (neighbours.ask_neighbour, "RTM_NEWNEIGH", ndmsg.NTF_USE),
+        (neighbours.get_neighbour, "RTM_GETNEIGH", 0),
+        (neighbours.del_neighbour, "RTM_DELNEIGH", 0),
     ):
         read = read_by_pyroute2(make(index, cidr.address), ndmsg.ndmsg)
         assert read["header"]["type"] == getattr(pyroute2.netlink.rtnl, kind)
@@ -406,7 +418,7 @@ def test_an_address_reads_as_pyroute2_wrote_it(
 def test_a_neighbour_reads_as_pyroute2_wrote_it(state: int, mac: bytes | None) -> None:
     attrs = [("NDA_DST", "10.1.0.9"), ("NDA_LLADDR", mac.hex(":") if mac else None)]
     datagram = written_by_pyroute2(ndmsg.ndmsg, attrs, family=AF_INET, ifindex=3, state=state)
-    neighbour = Neighbour(reply(datagram).body)
+    neighbour = neighbours.Neighbour(reply(datagram).body)
     assert (neighbour.state, neighbour.mac) == (state, mac or b"")
     nobody = (ndmsg.NUD_NONE, ndmsg.NUD_INCOMPLETE, ndmsg.NUD_FAILED, ndmsg.NUD_NOARP)
     assert neighbour.answered == (state not in nobody and mac is not None)
@@ -512,7 +524,7 @@ def test_an_answer_to_a_request_of_odd_length_has_its_attributes_aligned() -> No
 
 @pytest.mark.parametrize("body", [b"", b"\0\0\0", struct.pack("=i", -22), struct.pack("=i", -22) + REQUEST[:15]])
 def test_an_answer_cut_short_is_malformed(body: bytes) -> None:
-    with pytest.raises(MalformedReply, match="an error is cut short"):
+    with pytest.raises(CniError, match="an error is cut short"):
         messages.decode_error(Reply(messages.NLMSG_ERROR, messages.NLM_F_ACK_TLVS, 7, body))
 
 
@@ -554,7 +566,8 @@ def read_all(datagram: bytes) -> None:
         for read in (messages.decode_error, link_in_words, address_in_words, route_in_words):
             try:
                 read(part)
-            except MalformedReply:
+            except CniError as malformed:
+                assert MALFORMED in malformed.msg
                 event("malformed inside")
 
 
@@ -578,16 +591,16 @@ def route_in_words(part: Reply) -> str:
 def test_mangled_bytes_are_a_malformed_reply_and_nothing_worse(datagram: bytes) -> None:
     try:
         read_all(datagram)
-    except MalformedReply as malformed:
+    except CniError as malformed:
         event("malformed")
-        assert malformed.msg.startswith("the kernel's netlink reply is malformed: ")
+        assert malformed.msg.startswith(MALFORMED)
 
 
 @pytest.mark.parametrize("datagram", VALID)
 def test_every_prefix_of_a_datagram_is_a_malformed_reply_or_fewer_messages(datagram: bytes) -> None:
     assert len(messages.decode(datagram)) == 1
     for length in range(1, len(datagram)):
-        with pytest.raises(MalformedReply):
+        with pytest.raises(CniError, match=MALFORMED):
             messages.decode(datagram[:length])
     assert messages.decode(b"") == []
 
@@ -598,13 +611,13 @@ def test_every_prefix_of_a_datagram_is_a_malformed_reply_or_fewer_messages(datag
 )
 def test_an_address_of_an_impossible_length_is_malformed(kind: int, packed: bytes, length: int) -> None:
     on_link = struct.pack("=BBBBI", kind, length, 0, 0, 3) + messages.attribute(messages.IFA_LOCAL, packed)
-    with pytest.raises(MalformedReply):
+    with pytest.raises(CniError, match=MALFORMED):
         InterfaceAddress(on_link)
     header = messages._RTMSG.pack(kind, length, 0, 0, 254, 0, 0, 1, 0)
-    with pytest.raises(MalformedReply):
+    with pytest.raises(CniError, match=MALFORMED):
         Route.decode(header + messages.attribute(messages.RTA_DST, packed))
     if len(packed) not in (4, 16):
-        with pytest.raises(MalformedReply):
+        with pytest.raises(CniError, match=MALFORMED):
             Route.decode(header + messages.attribute(messages.RTA_GATEWAY, packed))
 
 
@@ -612,5 +625,5 @@ def test_an_address_of_an_impossible_length_is_malformed(kind: int, packed: byte
 def test_a_next_hop_that_is_shorter_than_its_header_is_malformed(length: int) -> None:
     hops = struct.pack("=HBBi", length, 0, 0, 3) + bytes(4)
     body = messages._RTMSG.pack(AF_INET, 0, 0, 0, 254, 0, 0, 1, 0) + messages.attribute(messages.RTA_MULTIPATH, hops)
-    with pytest.raises(MalformedReply, match=f"a next hop says it has {length} bytes"):
+    with pytest.raises(CniError, match=f"a next hop says it has {length} bytes"):
         Route.decode(body)

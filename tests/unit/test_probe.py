@@ -7,7 +7,7 @@ import pytest
 from cni_core import errors, probe
 from cni_core.address import Address
 from cni_core.names import Attachment
-from cni_core.rtnl import messages
+from cni_core.rtnl import messages, neighbours
 from tests.unit.conftest import Node
 
 MAC = bytes.fromhex("020000000009")
@@ -66,7 +66,7 @@ def test_ipvlan_asks_from_the_parent_before_the_link_is_up(node: Node) -> None:
     assert node.host.neighbours == {}
 
 
-@pytest.mark.parametrize(("state", "asked"), [(messages.NUD_REACHABLE, False), (messages.NUD_STALE, True)])
+@pytest.mark.parametrize(("state", "asked"), [(neighbours.NUD_REACHABLE, False), (neighbours.NUD_STALE, True)])
 def test_what_the_host_knows_for_certain_is_not_asked_for(node: Node, state: int, asked: bool) -> None:
     eth0 = node.host.link("eth0")
     assert eth0
