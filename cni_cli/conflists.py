@@ -121,6 +121,16 @@ def refuse_name(directory: str, name: str) -> None:
             )
 
 
+def types_in(directory: str) -> Iterator[tuple[str, set[str]]]:
+    """The name of each file, in the order of a runtime, with the types of its plugins, whosever they are."""
+    for file in files_in(directory):
+        try:
+            plugins = plugins_of(_document(file))
+        except ValueError:  # broken_in tells of those that are ours
+            continue
+        yield file.name, {kind for plugin in plugins if isinstance(kind := plugin.get("type"), str)}
+
+
 def plugins_of(document: Any) -> list[dict[str, Any]]:
     """The plugins of a conflist or conf, each with the name and version that libcni adds."""
     if not isinstance(document, dict):

@@ -3,11 +3,10 @@ names, and the cluster's own network beside ours."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 
-from cni_cli.conflists import DIRECTORY, OURS, Network, files_in, plugins_of
+from cni_cli.conflists import DIRECTORY, OURS, Network, types_in
 from cni_cli.doctor import FAILURE, OK, WARNING, Check
 from cni_cli.install import PROGRAMS
 from cni_cli.runtimes import Runtime, Unreadable, directory_for, runtimes
@@ -78,7 +77,7 @@ def beside_clusters(networks: list[Network], directory: str) -> Iterator[Check]:
 
 def remarks(file: str, name: str, directory: str) -> Iterator[tuple[str, str]]:
     """What is wrong, and what to do, with a network in that file beside what is there already."""
-    clusters = {other: kinds for other, kinds in _kinds(directory) if kinds & (CLUSTERS | MULTUS) and other != file}
+    clusters = {other: kinds for other, kinds in types_in(directory) if kinds & (CLUSTERS | MULTUS) and other != file}
     if not clusters:
         return
     first, kinds = next(iter(clusters.items()))
@@ -93,13 +92,3 @@ def remarks(file: str, name: str, directory: str) -> Iterator[tuple[str, str]]:
             f"pods have the cluster's {known} alone, the first file of {directory}; this one is nobody's",
             f"Have Multus attach it beside the cluster's (docs/kubernetes.md); nerdctl and podman do use {name}.",
         )
-
-
-def _kinds(directory: str) -> Iterator[tuple[str, set[str]]]:
-    """Each file that a runtime reads, in its order, with the types of its plugins."""
-    for file in files_in(directory):
-        try:
-            document = json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError):  # told by others
-            continue
-        yield file.name, {kind for plugin in plugins_of(document) if isinstance(kind := plugin.get("type"), str)}

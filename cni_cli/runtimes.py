@@ -135,6 +135,8 @@ def _document(file: str, root: str, *, missing_ok: bool) -> dict[str, Any]:
     """OSError, ValueError (no TOML)."""
     if missing_ok and not os.path.exists(root + file):
         return {}
+    if os.path.exists(root + file) and not os.path.isfile(root + file):  # a FIFO would be waited for
+        raise ValueError("it is not a file")
     return tomllib.loads(Path(root + file).read_text(encoding="utf-8"))
 
 

@@ -3,6 +3,7 @@ of its own is asked in tests/kernel/test_kubernetes.py."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,13 @@ def test_a_file_that_tells_nothing_is_told(node: Node, text: str) -> None:
     [found] = runtimes(str(node.root))
     assert isinstance(found, Unreadable)
     assert found.why
+
+
+def test_a_fifo_is_not_waited_for(node: Node) -> None:
+    node.write("/etc/containerd/other")
+    os.mkfifo(f"{node.root}{CONTAINERD}")
+    [found] = runtimes(str(node.root))
+    assert isinstance(found, Unreadable)
 
 
 def test_which_of_several_directories_is_installed_in(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
