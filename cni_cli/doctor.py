@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cni_cli import podman
+from cni_cli import kubernetes, podman
 from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.checks import FAILURE, OK, WARNING, Check, as_json, as_text, of_network, settled, status, to_the_end
 from cni_cli.clashes import clashes, ranges_of, subnets_of
-from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, find, networks_in
+from cni_cli.conflists import OURS, Network, add_bin_directory, add_directory, broken_in, files_in, find, networks_in
 from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.host_access import findings as of_host_access
 from cni_cli.host_routes import findings as of_host_routes
@@ -39,7 +39,6 @@ from cni_core.stable import machine_id
 from ipam.delegate import DHCP, missing_daemon
 
 OWN_ROUTES = "See to the way there yourself, or choose another subnet."
-BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
 # What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
 LOWER_KINDS = ("dummy", "veth", "bridge")
@@ -78,12 +77,6 @@ def add_to(commands: Any, kind: str) -> None:
     parser.set_defaults(run=run, kind=kind)
 
 
-def add_bin_directory(parser: argparse.ArgumentParser) -> None:
-    """--bin-dir, of the commands that look for the plugins."""
-    default = os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY)
-    parser.add_argument("--bin-dir", default=default, metavar="DIRECTORY", help="of plugins (default: %(default)s)")
-
-
 def run(options: argparse.Namespace) -> int:
     """CommandError where it is asked about a network that there is not."""
     on_node: list[Network] = []
@@ -98,6 +91,9 @@ def run(options: argparse.Namespace) -> int:
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
             ("podman", _podman()),
+            ("plugins", kubernetes.of_others(networks, options.bin_dir, options.dir)),
+            ("runtimes", kubernetes.of_runtimes(networks, options.dir)),
+            ("clusters", kubernetes.beside_clusters(networks, options.dir)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
             ("machine", _machine(networks)),
             ("directories", _directories(networks)),

@@ -16,6 +16,7 @@ from cni_cli.attachments import Attachments
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
+    add_bin_directory,
     add_directory,
     broken_in,
     find,
@@ -26,10 +27,10 @@ from cni_cli.conflists import (
     text_of,
     write_new,
 )
-from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
 from cni_cli.kernel import Kernel
 from cni_cli.kinds import has_leases, link_kind, request_of
+from cni_cli.kubernetes import remarks as beside_clusters
 from cni_cli.leases import ALIVE, DEAD, Lease, is_of, leases_of, with_length
 from cni_cli.pools import may_choose, of_network as pool_uses
 from cni_cli.table import table
@@ -138,6 +139,10 @@ def create(options: argparse.Namespace) -> int:
     if wrong:
         raise CommandError("; ".join(wrong), code=INVALID_CONFIG)
     remarks += [str(finding).removeprefix("plugins[0].") for finding in found if finding.text not in OF_GO_ALONE]
+    remarks += [
+        f"{what[0].upper()}{what[1:]}. {mend}"
+        for what, mend in beside_clusters(f"{options.name}.conflist", options.name, options.dir)
+    ]
     [config] = plugins_of(document)
     network = Network(options.name, Path(options.dir), options.kind, config)
     if options.print:

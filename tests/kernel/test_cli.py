@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, Plugin, leases, links
+from tests.kernel.plugin import GO, OURS, Plugin, leases, links
 
 
 class Node:
@@ -359,6 +359,37 @@ def test_doctor_misses_the_plugins_that_the_networks_name(node: Node, tmp_path: 
     done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(tmp_path))
     failures = {check["what"]: check["mend"] for check in json.loads(done.stdout) if check["level"] == "failure"}
     assert failures == {f"{tmp_path} has no cni-macvlan-py, which lan is of": "cni-macvlan-py install"}
+
+
+def test_doctor_fails_where_a_network_of_our_keys_names_gos_plugin(node: Node) -> None:
+    """Which attaches to the untagged link. Any plugin's network may name it."""
+    plugin = {"type": "macvlan", "master": "eth0", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}
+    node.directory.mkdir()
+
+    def failures(**keys: Any) -> list[str]:
+        document = {"cniVersion": "1.0.0", "name": "till", "plugins": [plugin | keys]}
+        (node.directory / "till.conflist").write_text(json.dumps(document))
+        done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(GO))
+        return [check["what"] for check in json.loads(done.stdout) if check["level"] == "failure"]
+
+    assert failures() == []
+    assert failures(vlan=50) == [
+        f"network till: {GO}/macvlan is another plugin, and knows nothing of vlan",
+    ]
+    assert failures(type="cni-macvlan-py", vlan=50) == [f"{GO} has no cni-macvlan-py, which till is of"]
+
+
+def test_a_network_beside_a_clusters_is_warned_of(node: Node) -> None:
+    node.directory.mkdir()
+    flannel = {"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}
+    (node.directory / "10-flannel.conflist").write_text(json.dumps(flannel))
+    create = ("network", "create", "--dir", str(node.directory), "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    told = node.run("macvlan", *create, "lan")
+    assert told.returncode == 0
+    assert b"Pods have the cluster's 10-flannel.conflist (flannel) alone" in told.stderr
+    found = levels(node)
+    [what] = [what for what in found if "10-flannel.conflist" in what]
+    assert found[what] == "warning"
 
 
 def test_print_writes_nothing(node: Node) -> None:

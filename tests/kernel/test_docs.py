@@ -136,6 +136,9 @@ def of_kubernetes(session: Session) -> None:
     for file in (REPOSITORY / "dist").glob("*.tar.gz*"):
         shutil.copy(file, session.directory)
     shutil.copytree(REPOSITORY / "examples", session.directory / "examples")
+    # A node of kubeadm's, whose containerd has no word of plugins; Debian's has.
+    Path("/etc/containerd").mkdir(exist_ok=True)
+    Path("/etc/containerd/config.toml").write_text("version = 2\n")
 
 
 def of_podman(session: Session) -> Iterator[None]:
