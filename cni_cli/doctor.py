@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cni_cli import kubernetes, podman
+from cni_cli import cluster_view, kubernetes, podman
 from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.checks import FAILURE, OK, WARNING, Check, as_json, as_text, of_network, settled, status, to_the_end
 from cni_cli.clashes import clashes, ranges_of, subnets_of
@@ -101,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
             ("parents", _parents(networks, options.parent, options.kind)),
             ("gateways", _gateways(networks)),
             ("leases", _leases(networks)),
+            ("clusters", cluster_view.checks(networks)),
             ("links", _own_links(on_node)),
             ("host access", _host_access(networks)),
             ("host routes", _host_routes(networks)),

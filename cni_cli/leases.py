@@ -56,6 +56,7 @@ def add_to(commands: Any, kind: str) -> None:
     )
     parser.add_argument("network", nargs="?", metavar="NETWORK", help="only of that network")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--cluster", metavar="CLUSTER", help="of all hosts of that cluster, by its engine")
     parser.set_defaults(run=run)
     _add_directories(parser)
     parser = commands.add_parser(
@@ -80,6 +81,10 @@ def _add_directories(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from cni_cli import cluster_view  # which asks for the leases of this host
+
+        return cluster_view.leases(options)
     networks = networks_in(options.dir)
     found = [lease for directory in _directories(options, networks) for lease in leases_in(directory, options.network)]
     if options.network is not None and not found and options.network not in [network.name for network in networks]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cni_cli import docker, graph
+from cni_cli import cluster_view, docker, graph
 from cni_cli.attached import GONE, attached, gone, how_to_free
 from cni_cli.attachments import Attachments
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
@@ -288,7 +288,7 @@ def ls(options: argparse.Namespace) -> int:
 def inspect(options: argparse.Namespace) -> int:
     network = find(options.dir, options.name)
     leases = _leases_of(network)
-    pools = pool_uses(network, leases)
+    pools, cluster = pool_uses(network, leases), cluster_view.of_network(network)
     with Attachments() as found:
         attachments = found.of(network, leases)
         state = _state(network)
@@ -297,6 +297,7 @@ def inspect(options: argparse.Namespace) -> int:
             "attachments": [attachment.as_json() for attachment in attachments],
             "state": state,
             "pools": [pool.as_json() for pool in pools],
+            **({"cluster": cluster} if cluster else {}),
             "config": network.config,
         }
         print(json.dumps(document, indent=2))
@@ -307,6 +308,7 @@ def inspect(options: argparse.Namespace) -> int:
         ("use", network.use),
         ("parent", f"{network.parent} ({state})" if state else network.parent),
         *(("pool", str(pool)) for pool in pools),
+        *cluster_view.rows(cluster),
         *_settings(network.config),
     ]
     print(table((), rows))
