@@ -165,12 +165,14 @@ def of_migrating(session: Session) -> None:
     (NET_D / "lan.conflist").write_text(json.dumps(document))
 
 
-def of_cluster(session: Session) -> None:
+def of_cluster(session: Session) -> Iterator[None]:
     shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
     for directory in (Path("/etc/systemd/system"), CLUSTERS.parent):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(CLUSTERS, ignore_errors=True)
     session.node.ip("route add default via 192.168.50.1")
+    yield
+    shutil.rmtree(CLUSTERS)
 
 
 def of_troubleshooting(session: Session) -> None:
