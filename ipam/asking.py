@@ -13,7 +13,7 @@ from ipam.claims import MOST_AHEAD, Member, Need, Outcome
 from ipam.cluster import Cluster
 from ipam.contact import NetworkFiles, run
 from ipam.etcd import Etcd, weakness
-from ipam.host_local import data_dir_of, store_of
+from ipam.host_local import Leasing, data_dir_of, store_of
 from ipam.lan_local import cluster_of, pools_of
 from ipam.pool import Pool
 from ipam.ranges import RangeSet, range_sets
@@ -64,10 +64,9 @@ class Asking:
             run(self._member.leave(held), self._etcd, self.files)
 
 
-def acquire(
-    request: Request, sets: list[RangeSet], asked: list[Address | None], refused: Mapping[Address, str]
-) -> None:
+def acquire(leasing: Leasing) -> None:
     """Has this node hold what the attachment needs of each set. CniError."""
+    request, sets = leasing.request, leasing.sets
     cluster = Cluster.read(cluster_of(request))
     with cluster.contact() as etcd:
         asking = Asking(cluster, etcd, request)
@@ -83,9 +82,9 @@ def acquire(
         mine = [one for one in own if held and one in held.claims]
         needs = [
             Need(pool, address, is_wanted=not any(part.range_of(one) and address in (None, one) for one in mine))
-            for part, pool, address in zip(sets, pools_of(sets), asked, strict=True)
+            for part, pool, address in zip(sets, pools_of(sets), leasing.asked, strict=True)
         ]
-        asking.acquire(needs, refused)
+        asking.acquire(needs, leasing.refused)
 
 
 def give_back(request: Request, *, all_known: bool = False) -> None:

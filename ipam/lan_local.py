@@ -18,7 +18,7 @@ from cni_core.errors import (
 from ipam import host_local
 from ipam.held import HeldFile
 from ipam.host_local import subnets
-from ipam.ranges import Places, RangeSet, range_sets
+from ipam.ranges import RangeSet, range_sets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cni_core.result import Result
     from cni_core.undo import Steps
     from ipam.held import Held
+    from ipam.host_local import Leasing
     from ipam.pool import Pool
     from ipam.store import Store
 
@@ -139,39 +140,30 @@ def pools_of(sets: list[RangeSet]) -> list[Pool]:
     return [Pool.of(part) for part in sets]
 
 
-def _lease_all(
-    request: Request,
-    sets: list[RangeSet],
-    places: Places,
-    asked: list[Address | None],
-    refused: Mapping[Address, str],
-    given: list[Address],
-    *,
-    again: bool,
-) -> list[Address]:
-    """host_local.Lease. What a round without success leased stays the attachment's in the next."""
+def _lease_all(leasing: Leasing) -> list[Address]:
+    """Of what this node holds. What a round without success leased stays the attachment's in the next."""
+    request, sets, asked = leasing.request, leasing.sets, leasing.asked
     for part, address in zip(sets, asked, strict=True):
         if address:
             host_local.refuse_impossible(part, address)
-    is_known = again
     for tries in range(_TRIES):
         with host_local.store_of(request) as store:
             held = held_of(request)
             if held and held.boot == store.boot:
                 strays = [one for one in store.held_by(request.attachment) if one not in held.claims]
-                if tries and is_known:  # the cluster was asked: they are another's
+                if tries and leasing.again:  # the cluster was asked: they are another's
                     _drop(request, store, strays)
                 if (tries or not strays) and all(one is None or one in held.claims for one in asked):
                     ours = [part.only(held.claims.keys() - held.fixed) for part in sets]
                     try:
-                        return host_local.lease_in(store, request, ours, places, asked, refused, given, again=is_known)
+                        return leasing.lease(store, ours, asked)
                     except CniError as error:
                         if error.code != POOL_EXHAUSTED:
                             raise
-                    is_known = True  # what this call has leased of other sets
+                    leasing.again = True  # what this call has leased of other sets
         from ipam import asking
 
-        asking.acquire(request, sets, asked, refused)
+        asking.acquire(leasing)
     raise CniError(TRY_AGAIN_LATER, f"other calls were faster {_TRIES} times in a row")
 
 
