@@ -170,7 +170,7 @@ def _refuse_again(
             )
 
 
-def _owner(request: Request) -> str:
+def whom(request: Request) -> str:
     """Whom the addresses are for, where their order follows from that; else empty."""
     if request.ipam.get("order") != "stable":
         return ""
@@ -223,7 +223,7 @@ class Leasing:
             store.hold(attachment, held)  # of this boot from now on: not to be taken back for another set
         self._store = store
         self._held = _by_set(held, self.places, asked, self.refused)
-        self._owner = _owner(self.request)  # whom they are for, in a stable order; empty for the next free one
+        self._owner = whom(self.request)  # whom they are for, in a stable order; empty for the next free one
         self._taken: set[str] | None = None  # the directory, once it was read: while it is locked only we change it
         addresses = [self._one(i, part, address) for i, (part, address) in enumerate(zip(parts, asked, strict=True))]
         if self.given:
