@@ -10,7 +10,7 @@ import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Node(Plugin):
             (self.own / place[1:]).mkdir(parents=True)
             Path(place).mkdir(parents=True, exist_ok=True)
         self.network = self.own / "etc/cni/net.d/lan.conflist"
+        self._gone: set[tuple[str, str]] = set()  # leases of earlier boots, which stand for nobody
         self.boot_id = self.own / "boot_id"
         self.boot_id.write_text(Path(_BOOT_ID).read_text())
 
@@ -57,6 +58,7 @@ class Node(Plugin):
 
     def reboots(self, pods: Sequence[Host]) -> None:
         """Its containers are gone, and what was on a tmpfs."""
+        self._gone |= set(self._leases())
         for pod in pods:
             pod.ip("link del eth0")
         for place in PLACES:
@@ -144,7 +146,12 @@ class Node(Plugin):
 
     @property
     def leases(self) -> set[str]:
-        return {name for name in leases(self.own / "networks") if not name.startswith(".")}  # one that was killed
+        """The addresses that containers of this boot have."""
+        return {name for name, holder in self._leases() if (name, holder) not in self._gone}
+
+    def _leases(self) -> Iterator[tuple[str, str]]:
+        found = leases(self.own / "networks").items()
+        return ((name, holder) for name, holder in found if not name.startswith("."))  # .: of one that was killed
 
 
 class Office:
@@ -238,6 +245,8 @@ class Office:
 
     def leader(self) -> int:
         for i, url in enumerate(self.urls):
+            if self.members[i].poll() is not None:
+                continue
             status = self.call("/v3/maintenance/status", {}, url)
             if status.get("leader") == status["header"]["member_id"]:
                 return i

@@ -43,18 +43,18 @@ def test_the_leader_is_killed_while_containers_start(tmp_path: Path) -> None:
     """Of three members; the containers are ipvlan's."""
     with Topology() as net:
         office = Office(net, tmp_path, "ipvlan", members=3)
-        pods = office.pods(24)
+        pods = office.pods(12)
         leader = office.leader()
 
         def start(i: int) -> str:
-            if i == 6:
+            if i == 4:
                 office.kills(leader)
             node = office.nodes[i % 3]
             return address_of(node.asks(pods[i], asking(node)))
 
         with ThreadPoolExecutor(2) as threads:
-            given = list(threads.map(start, range(24)))
-        assert len(set(given)) == 24
+            given = list(threads.map(start, range(12)))
+        assert len(set(given)) == 12
         assert office.leader() != leader
         is_answered_once(office, given)
         office.starts(leader)
@@ -62,6 +62,9 @@ def test_the_leader_is_killed_while_containers_start(tmp_path: Path) -> None:
         for i, pod in enumerate(pods):
             office.nodes[i % 3].delete(pod, asking(office.nodes[i % 3])).succeeded()
         is_empty(office, pods)
+        for i in range(3):
+            office.kills(i)
+            shutil.rmtree(office.data(i))  # 128 MB each, in memory
 
 
 def test_a_host_that_was_off_and_forgotten_gives_nothing_of_before(office: Office) -> None:
@@ -119,14 +122,13 @@ def test_a_kill_at_any_effect_of_what_gives_back(office: Office, command: str) -
                 node.delete(pod, config).succeeded()
                 done = node.under(tracer, "", [str(OURS / "cni-macvlan-py"), "cluster", "sync"], b"")
             office.is_sound()
+            node.delete(pod, config).succeeded()
             if done.returncode not in (137, -9):
                 break
             kills += 1
-            node.delete(pod, config).succeeded()
         else:
             raise AssertionError(f"{command} never comes to its end")
     assert kills >= 3
-    node.delete(pod, config).succeeded()
     is_empty(office, [pod])
     assert not node.held.claims
     node.write(node.config())
@@ -134,14 +136,17 @@ def test_a_kill_at_any_effect_of_what_gives_back(office: Office, command: str) -
 
 def test_an_etcd_restored_from_a_backup_bars_until_all_have_claimed_again(office: Office, tmp_path: Path) -> None:
     first, second, pods = *office.nodes[:2], office.pods(6)
+    for node in (first, second):  # what they keep ahead is in the backup, too
+        node.write(asking(node))
+        node.done("sync")
     early = address_of(first.asks(pods[0], asking(first)))
     office.kills(0)
-    shutil.copytree(office.data(0), tmp_path / "backup")
+    shutil.copytree(office.data(0), tmp_path / "backup", ignore=shutil.ignore_patterns("*.tmp"))
     office.starts(0)
     late = [address_of(node.asks(pod, asking(node))) for pod, node in zip(pods[1:5], (first, second) * 2, strict=True)]
     office.kills(0)
     shutil.rmtree(office.data(0))
-    shutil.copytree(tmp_path / "backup", office.data(0))
+    (tmp_path / "backup").rename(office.data(0))
     office.starts(0)
     assert not set(late) & office.claims.keys()  # the engine has forgotten
     barred = first.asks_until(pods[5], asking(first), "restored from a backup")
@@ -157,6 +162,7 @@ def test_an_etcd_restored_from_a_backup_bars_until_all_have_claimed_again(office
     is_answered_once(office, given)
     for pod, node in zip(pods, (first, first, second, first, second, first), strict=True):
         node.delete(pod, asking(node)).succeeded()
+        node.write(node.config())
     is_empty(office, pods)
 
 
@@ -193,9 +199,9 @@ def test_a_token_that_has_become_stale_is_renewed(office: Office) -> None:
     office.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
     office.call("/v3/auth/enable", {})
     try:
-        assert "user name is empty" in node.asks_until(pod, asking(node), "user name is empty")
+        node.asks_until(pod, asking(node), "etcdserver: permission denied")
         node.knows(user="root", password="wrong")
-        assert "authentication failed" in node.asks_until(pod, asking(node), "authentication failed")
+        node.asks_until(pod, asking(node), "etcdserver: authentication failed")
         node.knows(**root)
         first = address_of(node.asks(pod, asking(node)))
         [token] = (node.own / "run/cni-lan-local").rglob("token")
