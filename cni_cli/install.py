@@ -19,17 +19,19 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cni_cli import aside, prefix
+from cni_cli import aside, podman, prefix
 from cni_cli.attached import recorded
-from cni_cli.conflists import add_directory, networks_in
-from cni_cli.doctor import add_bin_directory
+from cni_cli.conflists import add_bin_directory, add_directory, networks_in
 from cni_cli.errors import CommandError
 from cni_cli.leases import is_of, leases_in
+from cni_cli.runtimes import Unreadable, directory_for, runtimes
+from cni_core import __version__
 from cni_core.errors import IN_USE
 from cni_core.names import printable
 from ipam.store import DEFAULT_DATA_DIR
@@ -57,7 +59,29 @@ def add_to(commands: Any, kind: str) -> None:
         parser.add_argument(
             "--destdir", default="", metavar="DIRECTORY", help="stands before all these, for those who make packages"
         )
+        parser.add_argument(
+            "--netavark",
+            nargs="?",
+            default="",
+            const=podman.PLUGIN_DIRECTORY,
+            metavar="DIRECTORY",
+            help="also where podman 5 looks, or in DIRECTORY (%(const)s)",
+        )
         if name == "install":
+            parser.add_argument(
+                "--detect",
+                action="store_true",
+                help="instead of --bin-dir: where the containerd and CRI-O of this node look, by their configuration",
+            )
+            then = parser.add_mutually_exclusive_group()
+            then.add_argument(
+                "--stay", action="store_true", help="and wait to be ended, as a DaemonSet's container must"
+            )
+            then.add_argument(
+                "--check",
+                action="store_true",
+                help="change nothing; tell what is installed; fail where it is not this build",
+            )
             names = parser.add_mutually_exclusive_group()
             also = f"also as {', '.join(ALIASES)}"
             names.add_argument("--aliases", action="store_true", help=f"{also}, where no other plugin has them")
@@ -69,6 +93,19 @@ def add_to(commands: Any, kind: str) -> None:
 
 
 def install(options: argparse.Namespace) -> int:
+    """Where one directory is named, or (--detect) wherever the node's runtimes look."""
+    directories = _detected(options) if options.detect else [options.bin_dir]
+    if options.check:
+        return _check(options, directories)
+    for directory in directories:
+        options.bin_dir = directory
+        _install(options)
+    if options.stay:
+        _wait()
+    return 0
+
+
+def _install(options: argparse.Namespace) -> None:
     """Copies the build that this program is of, and turns the names to it in one step each."""
     source, target = _own_build(), _below(options, options.bin_dir)
     if target.resolve() == source:
@@ -90,8 +127,56 @@ def install(options: argparse.Namespace) -> int:
             shutil.rmtree(old)
     if options.prefix:
         prefix.place(target / build, _below(options, options.prefix), _commands(options))
-    print(f"installed in {printable(str(target))}")
-    return 0
+    if options.netavark:
+        podman.place(_below(options, options.netavark), _commands(options))
+    print(f"installed in {printable(str(target))}", flush=True)
+
+
+def _detected(options: argparse.Namespace) -> list[str]:
+    """The directory of each runtime of the node, whose files are below --destdir. CommandError without any."""
+    found: dict[str, None] = {}
+    for runtime in runtimes(options.destdir):
+        if isinstance(runtime, Unreadable):
+            raise CommandError(f"{runtime.name}: {runtime.file}: {runtime.why}", "Name the directory: --bin-dir")
+        found[directory_for(runtime, options.destdir)] = None
+        print(f"{runtime.name} ({runtime.file}) looks in {', '.join(runtime.bin_dirs)}")
+    if not found:
+        raise CommandError("this node has no containerd and no CRI-O that runs pods", "Name the directory: --bin-dir")
+    return list(found)
+
+
+def _check(options: argparse.Namespace, directories: list[str]) -> int:
+    """0 where every name that install would give leads to this build, whole; says what runtimes call in either case."""
+    build, wrong = f"{BUILD}{_digest(_own_build())}", 0
+    for directory in directories:
+        target = _below(options, directory)
+        names = {name: f"{build}/{name}" for name in PROGRAMS}
+        if options.replace or options.aliases:  # with --aliases, other plugins' names are theirs
+            names |= {
+                alias: name for alias, name in ALIASES.items() if options.replace or not _is_anothers(target / alias)
+            }
+        lost = [
+            name for name, to in names.items() if not (target / name).is_symlink() or os.readlink(target / name) != to
+        ]
+        found = _current(target)
+        if lost:
+            others = f"; it has {found}" if found and found != build else ""
+            told = f"{', '.join(lost)} of {target} is not of {build}{others}"
+        elif _digest(target / build) != build.removeprefix(BUILD):
+            told = f"{target / build} is not as it was installed: somebody has written into it"
+        else:
+            print(printable(f"{build} ({__version__}) is installed in {target}: {', '.join(names)}"))
+            continue
+        wrong += 1
+        print(printable(told), file=sys.stderr)
+    return int(wrong > 0)
+
+
+def _wait() -> None:
+    """Until SIGTERM or SIGINT, which the first process of a container gets only if it asks for them."""
+    ended = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ended)
+    signal.sigwait(ended)
 
 
 def uninstall(options: argparse.Namespace) -> int:
@@ -108,6 +193,8 @@ def uninstall(options: argparse.Namespace) -> int:
             raise left
     if options.prefix:
         prefix.remove(target / current, _below(options, options.prefix), _commands(options))
+    for link in podman.placed(_below(options, options.netavark or podman.PLUGIN_DIRECTORY), _commands(options)):
+        link.unlink()
     for name in ours:
         if name in back:
             aside.give_back(target, name)
@@ -175,10 +262,15 @@ def _current(target: Path) -> str:
 
 
 def _copied(source: Path, target: Path) -> str:
-    """The name of the build's directory, which is made whole under another name first."""
-    name = f"{BUILD}{_digest(source)}"
+    """The name of the build's directory, which is made whole under another name first. One that is there, and that
+    somebody has written into (`cp macvlan /opt/cni/bin` follows a link), is mended file by file: calls go on."""
+    digest = _digest(source)
+    name = f"{BUILD}{digest}"
     unfinished = target / f".{name}.{os.getpid()}"
-    if not (target / name).exists():
+    if (target / name).exists():
+        for path in _files(source) if _digest(target / name) != digest else ():
+            _mended(source / path, target / name / path)
+    else:
         try:
             unfinished.mkdir()
             for program in PROGRAMS:
@@ -199,12 +291,27 @@ def _copy_program(source: Path, program: str, target: Path) -> None:
         shutil.copy2(source / program, target, follow_symlinks=False)
 
 
+def _mended(source: Path, target: Path) -> None:
+    if not target.is_file() or target.read_bytes() != source.read_bytes():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.copy2(source, new)
+        new.rename(target)
+
+
+def _files(source: Path) -> list[Path]:
+    """All that is copied, by the paths in the build."""
+    files = sorted(path for path in (source / INTERNAL).rglob("*") if path.is_file())
+    return [*map(Path, PROGRAMS), *(path.relative_to(source) for path in files)]
+
+
 def _digest(source: Path) -> str:
-    """Of all that is copied."""
+    """Of all that is copied; of a build that lacks something, that of no build."""
     digest = hashlib.sha256()
-    files = (path for path in (source / INTERNAL).rglob("*") if path.is_file())
-    for path in (*(source / name for name in PROGRAMS), *sorted(files)):
-        digest.update(f"{path.relative_to(source)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    for path in _files(source):
+        file = source / path
+        if file.is_file():
+            digest.update(f"{path} {file.stat().st_size}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -271,6 +271,16 @@ def _refused(place: Position, attempt: Callable[..., object], *arguments: Any) -
         yield (place if len(place) > len(error.path) else error.path), error.problem, True
 
 
+def keys_of_ours(config: dict[str, Any]) -> list[str]:
+    """What an accepted configuration asks for that Go's plugin of the same name ignores or refuses, as paths; none
+    where the name is ours alone."""
+    kind = config["type"]
+    found = [located(path, "").removesuffix(": ") for path in _ignored_by_go(KINDS[kind], config)]
+    found += ["mac"] if config.get("mac") == "stable" else []
+    found += ["master"] if isinstance(config.get("master"), list) else []
+    return found if kind in OF_GO else []
+
+
 def _ignored_by_go(kind: str, config: dict[str, Any]) -> Iterator[Position]:
     """Keys that ours obey, and that a configuration may have had for nothing with Go's plugin of the same name."""
     yield from ((key,) for key in OWN_KEYS if config.get(key))

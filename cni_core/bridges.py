@@ -48,8 +48,13 @@ def dropped(parent: Link, rtnl: Rtnl) -> tuple[str, str] | None:
         return None  # before Linux 5.6
     if any(number in one for several in members for one in several):
         return None
-    why = f"{bridge.name} filters VLANs and is no member of {number}, so {parent.name} reaches nobody by its ports"
-    return why, f"bridge vlan add dev {bridge.name} vid {number} self"
+    return in_words(bridge.name, parent.name, number)
+
+
+def in_words(bridge: str, vlan: str, number: int) -> tuple[str, str]:
+    """That a bridge drops a VLAN of its own link, and the command that tells it of that."""
+    why = f"{bridge} filters VLANs and is no member of {number}, so {vlan} reaches nobody by its ports"
+    return why, f"bridge vlan add dev {bridge} vid {number} self"
 
 
 def get_vlans(bridge: int) -> Message:

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cni_cli import arp
 from cni_core.address import Address
 from conformance.lab.topology import Host, Topology
 from ipam.etcd import Etcd
 from ipam.held import Held
 from ipam.verbs import List, Listing
 from tests.etcd.members import ETCD, Authority
+from tests.kernel import arp
 from tests.kernel.plugin import OURS, Outcome, Plugin, leases, links
 
 _ENGINES = "10.1.0.10{}"  # by the number of the member

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import OURS, Plugin, leases, links
+from tests.kernel.plugin import GO, OURS, Plugin, leases, links
 
 
 class Node:
@@ -65,13 +66,33 @@ def test_a_network_from_create_to_rm(node: Node) -> None:
     assert "lan" in node.ok("network", "ls", *where).splitlines()[1]
     told = json.loads(node.ok("network", "inspect", "lan", "--json", *where))
     four, six = [ip["address"].partition("/")[0] for ip in result["ips"]]
-    attachment = {"container": "pod", "interface": "eth0", "addresses": [four, six], "gone": False}
-    assert told["attachments"] == [attachment]
-    assert [pool["used"] for pool in told["pools"]] == [1, 1]
-    assert f"{four}, {six}" in node.ok("network", "inspect", "lan", *where)
+    [inside] = pod.ip_json("link show eth0")
+    assert told["attachments"] == [
+        {
+            "container": "pod",
+            "interface": "eth0",
+            "namespace": pod.netns,
+            "state": "alive",
+            "mac": inside["address"],
+            "addresses": [f"{four}/24", f"{six}/64"],
+            "gateways": ["10.1.0.1", "fd00:1::1"],
+            "vlan": 0,
+            "hostAccess": False,
+        }
+    ]
+    assert [(pool["used"], pool["size"] - pool["free"]) for pool in told["pools"]] == [(1, 1), (1, 1)]
+    text = node.ok("network", "inspect", "lan", *where)
+    assert f"{four}/24, {six}/64" in text
+    # The gateway, the printer and what is no host's cannot be given.
+    assert "10.1.0.3-10.1.0.254: 1 of 252 given, 251 free" in text
+    assert "fd00:1::2-fd00:1::ffff:ffff:ffff:ffff: 1 of about 2^64 given, about 2^64 free" in text
     assert "in use by pod" in node.refused("network", "rm", "lan", *where)
     [lease, _] = json.loads(node.ok("leases", "lan", "--json", *where))
-    assert (lease["address"], lease["container"], lease["boot"]) == (four, "pod", "this")
+    assert (lease["address"], lease["container"], lease["boot"]) == (f"{four}/24", "pod", "this")
+    assert lease["state"] == "alive"
+    since = datetime.fromisoformat(lease["since"])
+    assert since.tzinfo is not None
+    assert abs(datetime.now(UTC) - since) < timedelta(minutes=5)
     assert "is attached" in node.refused("leases", "release", "lan", four, *where)
     lan.macvlan.delete(pod, config).succeeded()
     assert node.ok("network", "rm", "lan", *where) == "lan\n"
@@ -282,11 +303,13 @@ def test_inspect_tells_the_configuration_the_parent_and_the_pools(node: Node) ->
     assert node.lan.macvlan.add(pods[0], config).status == 0
     assert node.lan.macvlan.add(pods[1], config, CNI_ARGS="IP=10.50.0.9").status == 0
     told = [line.split(maxsplit=1) for line in node.ok("network", "inspect", "till", *where).splitlines() if line]
-    assert ["parent", "eth0.50 (up, MTU 1500, made by us)"] in told
-    assert ["pool", "10.50.0.1-10.50.0.254: 1 of 4 addresses given"] in told  # one is outside of what is chosen from
+    [link] = node.lan.node.ip_json("link show eth0.50")
+    assert ["parent", f"eth0.50 (up, MTU 1500, MAC {link['address']}, made by us)"] in told
+    assert ["pool", "10.50.0.128-10.50.0.131: 1 of 4 given, 3 free"] in told  # one is outside of what is chosen from
     assert ["mode", "vepa"] in told
     assert ["ipam.ranges[0][0].ipRange", "10.50.0.128/30"] in told
-    assert ["fixed", "eth0       10.50.0.9"] in told
+    [shown] = [rest.split() for name, rest in told if name == "fixed"]
+    assert shown[:2] + shown[3:7] == ["eth0", "alive", "10.50.0.9/24", "10.50.0.1", "50", "no"]
 
 
 def test_leases_of_others_and_of_nobody(node: Node) -> None:
@@ -336,6 +359,37 @@ def test_doctor_misses_the_plugins_that_the_networks_name(node: Node, tmp_path: 
     done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(tmp_path))
     failures = {check["what"]: check["mend"] for check in json.loads(done.stdout) if check["level"] == "failure"}
     assert failures == {f"{tmp_path} has no cni-macvlan-py, which lan is of": "cni-macvlan-py install"}
+
+
+def test_doctor_fails_where_a_network_of_our_keys_names_gos_plugin(node: Node) -> None:
+    """Which attaches to the untagged link. Any plugin's network may name it."""
+    plugin = {"type": "macvlan", "master": "eth0", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}
+    node.directory.mkdir()
+
+    def failures(**keys: Any) -> list[str]:
+        document = {"cniVersion": "1.0.0", "name": "till", "plugins": [plugin | keys]}
+        (node.directory / "till.conflist").write_text(json.dumps(document))
+        done = node.run("macvlan", "doctor", "--json", "--dir", str(node.directory), "--bin-dir", str(GO))
+        return [check["what"] for check in json.loads(done.stdout) if check["level"] == "failure"]
+
+    assert failures() == []
+    assert failures(vlan=50) == [
+        f"network till: {GO}/macvlan is another plugin, and knows nothing of vlan",
+    ]
+    assert failures(type="cni-macvlan-py", vlan=50) == [f"{GO} has no cni-macvlan-py, which till is of"]
+
+
+def test_a_network_beside_a_clusters_is_warned_of(node: Node) -> None:
+    node.directory.mkdir()
+    flannel = {"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}
+    (node.directory / "10-flannel.conflist").write_text(json.dumps(flannel))
+    create = ("network", "create", "--dir", str(node.directory), "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    told = node.run("macvlan", *create, "lan")
+    assert told.returncode == 0
+    assert b"Pods have the cluster's 10-flannel.conflist (flannel) alone" in told.stderr
+    found = levels(node)
+    [what] = [what for what in found if "10-flannel.conflist" in what]
+    assert found[what] == "warning"
 
 
 def test_print_writes_nothing(node: Node) -> None:

@@ -41,6 +41,7 @@ unset_seccomp_profile = ""
 [plugins."{cri}".cni]
 bin_dir = "{plugins}"
 conf_dir = "{directory}/net.d"
+max_conf_num = {networks}
 [plugins."{cri}".containerd]
 snapshotter = "native"
 [plugins."{cri}".containerd.runtimes.runc]
@@ -54,16 +55,20 @@ SECONDS = 60.0
 class Containerd:
     """The daemon on the node. `ctr` looks for plugins in /opt/cni/bin alone: each program sees an /opt of its own."""
 
-    def __init__(self, lan: Lan, directory: Path) -> None:
+    def __init__(self, lan: Lan, directory: Path, networks: int = 1) -> None:
+        """networks: of how many files of net.d each pod gets an interface, as by Multus."""
         self.lan = lan
         self.directory = directory
         (directory / "net.d").mkdir(parents=True)
         self.bin = directory / "bin"  # a node's: ours among the others, of which every sandbox needs loopback
         self.bin.mkdir()
-        for plugin in (OURS / "macvlan", OURS / "ipvlan", GO / "loopback"):
-            (self.bin / plugin.name).symlink_to(plugin)
+        for name in ("macvlan", "ipvlan", "cni-macvlan-py", "cni-ipvlan-py"):
+            (self.bin / name).symlink_to(OURS / name)
+        for name in ("loopback", "bridge", "host-local"):
+            (self.bin / name).symlink_to(GO / name)
         self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(directory)}
         names = {"directory": directory, "plugins": self.bin, "cri": CRI, "runtime": RUNTIME, "pause": PAUSE}
+        names["networks"] = networks
         (directory / "config.toml").write_text(CONFIG.format(**names))
 
     def with_opt(self, *argv: str) -> list[str]:

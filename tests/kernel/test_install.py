@@ -91,6 +91,16 @@ def test_no_prefix_or_one_that_cannot_be_written_is_no_failure(target: Path) -> 
     assert install(OURS, target, "--prefix", "") == ""
 
 
+def test_podman_5_finds_the_names_where_it_looks(target: Path) -> None:
+    directory = target.parent / "netavark"
+    install(OURS, target, "--netavark", str(directory))
+    for name in ("cni-macvlan-py", "cni-ipvlan-py"):
+        done = subprocess.run([directory / name, "info"], env={}, capture_output=True, text=True)
+        assert json.loads(done.stdout)["api_version"] == "1.0.0", done.stderr
+    assert command(target, "uninstall", *places(target), "--netavark", str(directory)).returncode == 0
+    assert names(directory) == []
+
+
 def test_a_package_is_made_of_destdir(tmp_path: Path) -> None:
     """As `make install DESTDIR=`: the links lead to where the files will be."""
     where = ("--destdir", str(tmp_path), "--bin-dir", "/opt/cni/bin", "--prefix", "/usr")
@@ -106,6 +116,27 @@ def test_a_package_is_made_of_destdir(tmp_path: Path) -> None:
     assert (tmp_path / "usr/bin/cni-macvlan-py").readlink() == Path("/opt/cni/bin/cni-macvlan-py")
     assert command(OURS, "uninstall", *where).returncode == 0
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
+
+
+def test_it_is_installed_where_the_nodes_runtimes_look(tmp_path: Path) -> None:
+    done = command(OURS, "install", "--detect", "--destdir", str(tmp_path), "--prefix", "")
+    assert (done.returncode, "no containerd and no CRI-O" in done.stderr) == (1, True)
+    files = {
+        "etc/containerd/config.toml": '[plugins.cri.cni]\nbin_dir = "/usr/lib/cni"\n',
+        "etc/crio/crio.conf": '[crio.network]\nplugin_dirs = ["/var/lib/cni/bin", "/usr/libexec/cni"]\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    for _ in range(2):  # an upgrade goes where it was
+        done = command(OURS, "install", "--detect", "--destdir", str(tmp_path), "--prefix", "")
+        assert done.returncode == 0, done.stderr
+        assert "CRI-O (/etc/crio/crio.conf) looks in /var/lib/cni/bin, /usr/libexec/cni" in done.stdout
+    assert names(tmp_path / "usr/lib/cni") == names(tmp_path / "var/lib/cni/bin") == ["cni-ipvlan-py", "cni-macvlan-py"]
+    assert not (tmp_path / "usr/libexec").exists()
+    (tmp_path / "etc/crio/crio.conf").write_text("no TOML")
+    done = command(OURS, "install", "--detect", "--destdir", str(tmp_path), "--prefix", "")
+    assert (done.returncode, "CRI-O: /etc/crio/crio.conf: " in done.stderr) == (1, True)
 
 
 def test_other_plugins_go_aside_and_get_their_names_back(target: Path) -> None:
@@ -196,6 +227,30 @@ def test_calls_during_upgrades_are_answered(lan: Lan, target: Path, builds: list
             upgraded = True
         assert answered.result() > 3
     assert len(list(target.glob("cni-py-*"))) == 2  # that of before, for calls that still run
+
+
+def test_what_is_installed_can_be_asked(target: Path, builds: list[Path]) -> None:
+    """By the build that should be; other plugins' names are no fault of --aliases."""
+
+    def check(build: Path, *options: str) -> tuple[int, str]:
+        done = command(build, "install", "--check", *places(target), *options)
+        assert bool(done.stdout) != bool(done.stderr)
+        return done.returncode, done.stdout or done.stderr
+
+    assert "cni-macvlan-py, cni-ipvlan-py of" in check(builds[0])[1]
+    (target / "macvlan").write_text("somebody else's")
+    install(builds[0], target, "--aliases")
+    [installed] = [path.name for path in target.glob("cni-py-*")]
+    assert check(builds[0])[1].startswith(f"{installed} (")
+    assert check(builds[0], "--aliases")[0] == 0
+    assert check(builds[0], "--replace") == (1, f"macvlan of {target} is not of {installed}\n")
+    status, said = check(builds[1])
+    assert (status, said.endswith(f"; it has {installed}\n")) == (1, True)
+    (target / installed / "_internal/number").write_text("another")
+    assert "somebody has written into it" in check(builds[0])[1]
+    install(builds[0], target)
+    assert (target / installed / "_internal/number").read_text() == "0"
+    assert check(builds[0])[0] == 0
 
 
 def test_builds_of_long_ago_are_removed(target: Path, builds: list[Path]) -> None:

@@ -170,6 +170,26 @@ def test_a_node_that_is_off_is_forgotten_and_may_come_back(office: Office) -> No
     gone.delete(pod, gone.config()).succeeded()
 
 
+def test_a_pod_with_an_address_of_its_own_moves_when_its_node_is_gone(office: Office) -> None:
+    """A StatefulSet's with `ips`: elsewhere it is refused until somebody says that the node is off."""
+    gone, other = office.nodes[1], office.nodes[2]
+    first, second = office.pods(2)
+    asked = {"capabilities": {"ips": True}, "runtimeConfig": {"ips": ["10.1.0.222/24"]}}
+    before, after = gone.config(**asked), other.config(**asked)
+    assert gone.asks(first, before).result["ips"][0]["address"] == "10.1.0.222/24"
+    gone.node.ip("link set eth0 down")
+    assert other.asks(second, after).error["code"] == 105
+    other.done("forget", "office", "node1")
+    assert other.asks(second, after).result["ips"][0]["address"] == "10.1.0.222/24"
+    gone.delete(first, before).succeeded()  # it starts again: none of its pods is there
+    gone.node.ip("link set eth0 up")
+    assert "10.1.0.222 is node2 (network lan)'s now" in gone.refused("sync")
+    gone.done("sync")
+    assert office.claims["10.1.0.222"] == "node2"
+    other.delete(second, after).succeeded()
+    office.is_sound()
+
+
 def test_bridge_of_other_people_uses_it_too(office: Office) -> None:
     """As an executable of its own, which is what Go's plugins call."""
     node = office.nodes[0]
