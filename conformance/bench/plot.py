@@ -31,11 +31,11 @@ def log_log(title: str, x_label: str, y_label: str, lines: Mapping[str, Sequence
         f"<style>{STYLE}</style>",
         f'<text class="title" x="{LEFT}" y="22">{title}</text>',
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 10}" text-anchor="middle">{x_label}</text>',
-        f'<text x="{LEFT - 45}" y="{TOP - 2}">{y_label}</text>',
+        f'<text x="{LEFT - 8}" y="22" text-anchor="end">{y_label}</text>',
     ]
     for x in sorted(set(xs)):
         at = x_axis.place(x)
-        parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP + 6}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x:,.0f}</text>')
     for y in y_axis.decades():
         at = y_axis.place(y)
