@@ -204,7 +204,7 @@ class Story:
         for number in (1, 2):
             node, pod = self.net.host(f"node{number}"), self.net.container(f"pod{number}")
             self.net.cable(node, "eth0", switch)
-            node.address("eth0", f"10.1.0.{number}/24")
+            node.address("eth0", f"10.1.0.{10 + number}/24")
             own = self.disk(node)
             argv = [*own, f"{self.directory}/cni-macvlan-py", *join.split(), "--node", node.name]
             self.expect(f"{node.name} has joined", self.succeeds(node, argv))
