@@ -30,9 +30,9 @@ LAB := $(PYTHON) -m conformance.lab run
 .PHONY: help demo test build install dist bench sizes profile soak lint unit reproducible lab kernel kernel-launcher \
 	kernel-second-tier kernel-cluster kernel-faults conformance peers debian etcd clean
 
-demo: build  ## build, attach real containers, and show them talking
+demo: build $(ETCD)  ## build, attach real containers, and show them talking
 	@scripts/need demo
-	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni
+	@$(LAB) --timeout 170 -- $(PYTHON) -m conformance.demo dist/cni $(ETCD)
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14

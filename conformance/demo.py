@@ -1,13 +1,16 @@
 """`make demo`: real containers attached with the plugins of a directory, told as a story for somebody new to it.
 
-As a program inside the lab: python3 -m conformance.demo DIRECTORY.
+As a program inside the lab: python3 -m conformance.demo DIRECTORY [ETCD]. Without an etcd, no chapter on two hosts.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from conformance.lab.topology import Container, Host, Topology
@@ -16,22 +19,28 @@ BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
 
 
 def main() -> int:
-    directory = sys.argv[1]
+    directory, *etcd = sys.argv[1:]
     with Topology() as net, tempfile.TemporaryDirectory() as data_dir:
-        return Story(net, directory, data_dir).tell()
+        return Story(net, os.path.realpath(directory), data_dir, *map(os.path.realpath, etcd)).tell()
 
 
 class Story:
-    def __init__(self, net: Topology, directory: str, data_dir: str) -> None:
+    def __init__(self, net: Topology, directory: str, data_dir: str, etcd: str = "") -> None:
         self.net = net
         self.directory = directory
         self.data_dir = data_dir
+        self.etcd = etcd
+        self.said = ""  # by the last call, to its runtime's log
         self.failures = 0
+        self.prefixes: dict[str, list[str]] = {}  # by a host's name, what a program of it is to be started by
 
     def tell(self) -> int:
         self.macvlan()
+        self.neighbours()
         self.trunk()
         self.l3()
+        if self.etcd:
+            self.two_hosts()
         if self.failures:
             print(f"\n{self.failures} of the steps above failed.")
             return 1
@@ -41,7 +50,7 @@ class Story:
     def macvlan(self) -> None:
         chapter("A node and a router on one switch; two containers that are to join them")
         node, router, switch = self.net.host("node"), self.net.host("router"), self.net.switch("switch")
-        self.node, self.router = node, router
+        self.node, self.router, self.switch = node, router, switch
         self.net.cable(node, "eth0", switch)
         self.net.cable(router, "eth0", switch)
         router.address("eth0", "192.168.50.1/24", "fd00:50::1/64")
@@ -85,6 +94,24 @@ class Story:
             self.call("DEL", node, container, conflist, prevResult=results[container.name])
             self.expect(f"{container.name} has no link left", len(container.ip_json("link show")) == 1)
 
+    def neighbours(self) -> None:
+        chapter("An address that somebody on the LAN has already, and a node that reaches its own containers")
+        laptop = self.net.host("laptop")
+        self.net.cable(laptop, "eth0", self.switch)
+        laptop.address("eth0", "192.168.50.100/24")
+        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
+        say('A laptop has 192.168.50.100. Two keys more: "conflict": "probe" and "hostAccess": true.')
+        ranges = [[{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.100"}]]
+        keys = {"type": "macvlan", "master": "eth0", "conflict": "probe", "hostAccess": True}
+        conflist, pod = network("house", ranges, ["0.0.0.0/0"], **keys), self.net.container("pihole")
+        result = self.call("ADD", self.node, pod, conflist)
+        say(f"The plugin says: {self.said}")
+        address = result["ips"][0]["address"].partition("/")[0]
+        self.expect(f"pihole has {address}", address == "192.168.50.101")
+        self.ping(self.node, "its own container", address)
+        self.ping(pod, "its own node", "192.168.50.7")
+        self.call("DEL", self.node, pod, conflist)
+
     def trunk(self) -> None:
         chapter("A trunk: the node's eth1 carries VLANs 50 and 60, each with a host of its own")
         switch = self.net.switch("trunk")
@@ -114,7 +141,6 @@ class Story:
 
     def l3(self) -> None:
         chapter("L3: two subnets behind the node's own address, without broadcast or gateway")
-        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
         conflists, containers = {}, {}
         for number, name in ((1, "blue"), (2, "green")):
             ranges = [[{"subnet": f"10.8.{number}.0/24"}], [{"subnet": f"fd00:8:{number}::/64"}]]
@@ -139,7 +165,55 @@ class Story:
             self.call("DEL", self.node, container, conflists[name])
         self.expect("no route of ours is left on the node", not self.node.ip_json("route show proto 193"))
 
+    def two_hosts(self) -> None:
+        chapter("Two hosts on one LAN that never give an address twice: lan-local, and an etcd")
+        engine = self.net.host("engine")
+        self.net.cable(engine, "eth0", self.switch)
+        engine.address("eth0", "192.168.50.8/24")
+        url = "http://192.168.50.8:2379"
+        urls = [f"--listen-client-urls={url}", f"--advertise-client-urls={url}", f"--data-dir={self.data_dir}/etcd"]
+        engine.popen([self.etcd, *urls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ipam = {"type": "lan-local", "cluster": "house"}
+        conflist = network("shared", [[{"subnet": "192.168.50.0/24"}]], [], type="macvlan", master="eth0")
+        conflist["plugins"][0]["ipam"] |= ipam
+        show(conflist)
+        given = []
+        for name, number in (("attic", 9), ("cellar", 10)):
+            host = self.net.host(name)
+            self.net.cable(host, "eth0", self.switch)
+            host.address("eth0", f"192.168.50.{number}/24")
+            self.own_files(host)
+            join = f"cluster join house --etcd {url} --node {name} --parent eth0 --dir {self.data_dir}"
+            self.command(host, join.split())
+            for i in (1, 2):
+                pod = self.net.container(f"{name}{i}")
+                result = self.call("ADD", host, pod, conflist)
+                given.append((pod, result["ips"][0]["address"].partition("/")[0]))
+        say(", ".join(f"{pod.name} has {address}" for pod, address in given))
+        self.expect("no address twice", len({address for _, address in given}) == len(given))
+        self.ping(given[0][0], "a container of the other host", given[-1][1])
+
+    def own_files(self, host: Host) -> None:
+        """As on a machine of its own: what hosts would write to one place here."""
+        mounts = []
+        for place in ("/etc/cni", "/run/cni-vlan", "/run/cni-lan-local", self.data_dir):
+            own = f"{self.data_dir}/{host.name}{place}"
+            for directory in (own, place):
+                os.makedirs(directory, exist_ok=True)
+            mounts.append(f"mount --bind {own} {place}")
+        self.prefixes[host.name] = ["unshare", "-m", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
+
     # The steps
+
+    def command(self, host: Host, arguments: list[str]) -> None:
+        """One of those for people, once more for as long as its engine starts."""
+        argv = [*self.prefixes[host.name], f"{self.directory}/cni-macvlan-py", *arguments]
+        for _ in range(30):
+            done = host.run(argv, env=dict(os.environ), check=False, timeout=60)
+            if done.returncode == 0:
+                break
+            time.sleep(0.5)
+        self.expect(f"{host.name}: cni-macvlan-py {' '.join(arguments[:6])} …", done.returncode == 0)
 
     def call(
         self,
@@ -160,12 +234,14 @@ class Story:
             "CNI_NETNS": container.netns,
             "CNI_IFNAME": "eth0",
             "CNI_PATH": self.directory,
+            "PATH": os.environ["PATH"],
         }
-        argv = [f"{self.directory}/{config['type']}"]
+        argv = [*self.prefixes.get(node.name, []), f"{self.directory}/{config['type']}"]
         done = node.run(argv, input=json.dumps(config).encode(), env=environment, check=False)
         if (done.returncode != 0) != fails:
             self.failures += 1
             print(f"  ✗ {command} {container.name}: exit status {done.returncode} {done.stderr.decode()}")
+        self.said = done.stderr.decode().strip()
         document: dict[str, Any] = json.loads(done.stdout or b"{}")
         return document
 
