@@ -53,10 +53,11 @@ install: build  ## build, and install: CNI_BIN_DIR, PREFIX, DESTDIR, REPLACE=yes
 dist: $(ARCHIVE)  ## pack a release, with its licences and bill of materials
 
 # On the host's kernel, which has macvlan nearly everywhere: User-Mode Linux's times say nothing. OPTIONS: --help.
-bench: build $(SECOND_TIER) $(PODMAN)  ## our plugins and Go's in pairs
+bench: build $(SECOND_TIER) $(PODMAN) $(ETCD) $(VENV)/dev  ## our plugins and Go's in pairs
 	@scripts/need bench
 	@$(LAB) --kernel host -- $(PYTHON) -m conformance.bench --write $(OPTIONS)
 	@$(LAB) --kernel host -- $(PYTHON) -m conformance.bench.netavark --write
+	@$(LAB) --kernel host -- $(VENV)/bin/python -m tests.etcd.bench --write
 
 # What inputs cost that are as long as they may be: fails where one takes over 2 s of processor time, or 64 MiB.
 sizes: build  ## what inputs cost that are as long as they may be

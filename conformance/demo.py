@@ -1,17 +1,16 @@
 """`make demo`: real containers attached with the plugins of a directory, told as a story for somebody new to it.
 
-As a program inside the lab: python3 -m conformance.demo DIRECTORY ETCD.
+As a program inside the lab: python3 -m conformance.demo DIRECTORY [ETCD]. Without an etcd, no chapter on two hosts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from conformance.lab.topology import Container, Host, Topology
@@ -20,28 +19,28 @@ BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
 
 
 def main() -> int:
-    directory, etcd = map(os.path.abspath, sys.argv[1:3])
-    with Topology() as net, tempfile.TemporaryDirectory() as scratch:
-        return Story(net, directory, etcd, Path(scratch)).tell()
+    directory, *etcd = sys.argv[1:]
+    with Topology() as net, tempfile.TemporaryDirectory() as data_dir:
+        return Story(net, os.path.realpath(directory), data_dir, *map(os.path.realpath, etcd)).tell()
 
 
 class Story:
-    def __init__(self, net: Topology, directory: str, etcd: str, scratch: Path) -> None:
+    def __init__(self, net: Topology, directory: str, data_dir: str, etcd: str = "") -> None:
         self.net = net
         self.directory = directory
+        self.data_dir = data_dir
         self.etcd = etcd
-        self.scratch = scratch
-        self.data_dir = str(scratch / "networks")
-        os.mkdir(self.data_dir)
+        self.said = ""  # by the last call, to its runtime's log
         self.failures = 0
+        self.prefixes: dict[str, list[str]] = {}  # by a host's name, what a program of it is to be started by
 
     def tell(self) -> int:
         self.macvlan()
+        self.neighbours()
         self.trunk()
         self.l3()
-        self.host_access()
-        self.conflict()
-        self.cluster()
+        if self.etcd:
+            self.two_hosts()
         if self.failures:
             print(f"\n{self.failures} of the steps above failed.")
             return 1
@@ -95,6 +94,24 @@ class Story:
             self.call("DEL", node, container, conflist, prevResult=results[container.name])
             self.expect(f"{container.name} has no link left", len(container.ip_json("link show")) == 1)
 
+    def neighbours(self) -> None:
+        chapter("An address that somebody on the LAN has already, and a node that reaches its own containers")
+        laptop = self.net.host("laptop")
+        self.net.cable(laptop, "eth0", self.switch)
+        laptop.address("eth0", "192.168.50.100/24")
+        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
+        say('A laptop has 192.168.50.100. Two keys more: "conflict": "probe" and "hostAccess": true.')
+        ranges = [[{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.100"}]]
+        keys = {"type": "macvlan", "master": "eth0", "conflict": "probe", "hostAccess": True}
+        conflist, pod = network("house", ranges, ["0.0.0.0/0"], **keys), self.net.container("pihole")
+        result = self.call("ADD", self.node, pod, conflist)
+        say(f"The plugin says: {self.said}")
+        address = result["ips"][0]["address"].partition("/")[0]
+        self.expect(f"pihole has {address}", address == "192.168.50.101")
+        self.ping(self.node, "its own container", address)
+        self.ping(pod, "its own node", "192.168.50.7")
+        self.call("DEL", self.node, pod, conflist)
+
     def trunk(self) -> None:
         chapter("A trunk: the node's eth1 carries VLANs 50 and 60, each with a host of its own")
         switch = self.net.switch("trunk")
@@ -124,7 +141,6 @@ class Story:
 
     def l3(self) -> None:
         chapter("L3: two subnets behind the node's own address, without broadcast or gateway")
-        self.node.address("eth0", "192.168.50.7/24", "fd00:50::7/64")
         conflists, containers = {}, {}
         for number, name in ((1, "blue"), (2, "green")):
             ranges = [[{"subnet": f"10.8.{number}.0/24"}], [{"subnet": f"fd00:8:{number}::/64"}]]
@@ -149,93 +165,55 @@ class Story:
             self.call("DEL", self.node, container, conflists[name])
         self.expect("no route of ours is left on the node", not self.node.ip_json("route show proto 193"))
 
-    def host_access(self) -> None:
-        chapter("The node and its own containers: hostAccess")
-        ranges = [[{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.120"}], [{"subnet": "fd00:50::/64"}]]
-        plain = network("plain", ranges, ["0.0.0.0/0", "::/0"], type="macvlan", master="eth0")
-        apart = self.net.container("apart")
-        self.call("ADD", self.node, apart, plain)
-        say("apart is an ordinary macvlan container: the kernel lets nothing pass between it and the node.")
-        self.expect("the node does not reach apart", not self.node.ping("192.168.50.120", expect=False))
-        self.call("DEL", self.node, apart, plain)
-        reached = network("reached", ranges, ["0.0.0.0/0", "::/0"], type="macvlan", master="eth0", hostAccess=True)
-        nas = self.net.container("nas")
-        say('With "hostAccess": true the container also gets a link to the node alone:')
-        show(reached)
-        self.call("ADD", self.node, nas, reached)
-        self.ping(self.node, "nas", "192.168.50.120")
-        self.ping(nas, "the node", "192.168.50.7")
-        self.ping(nas, "the node", "fd00:50::7")
-        self.ping(nas, "the router beyond the node", "192.168.50.1")
-        self.call("DEL", self.node, nas, reached)
-
-    def conflict(self) -> None:
-        chapter('An address that somebody on the LAN already has: "conflict": "probe"')
-        printer, pihole = self.net.host("printer"), self.net.container("pihole")
-        self.net.cable(printer, "eth0", self.switch)
-        printer.address("eth0", "192.168.50.150/24")
-        ranges = [[{"subnet": "192.168.50.0/24", "rangeStart": "192.168.50.150"}]]
-        conflist = network("asked", ranges, ["0.0.0.0/0"], type="macvlan", master="eth0", conflict="probe")
+    def two_hosts(self) -> None:
+        chapter("Two hosts on one LAN that never give an address twice: lan-local, and an etcd")
+        engine = self.net.host("engine")
+        self.net.cable(engine, "eth0", self.switch)
+        engine.address("eth0", "192.168.50.8/24")
+        url = "http://192.168.50.8:2379"
+        urls = [f"--listen-client-urls={url}", f"--advertise-client-urls={url}", f"--data-dir={self.data_dir}/etcd"]
+        engine.popen([self.etcd, *urls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ipam = {"type": "lan-local", "cluster": "house"}
+        conflist = network("shared", [[{"subnet": "192.168.50.0/24"}]], [], type="macvlan", master="eth0")
+        conflist["plugins"][0]["ipam"] |= ipam
         show(conflist)
-        say("A printer has 192.168.50.150, the first address of the range. The plugin asks the LAN, and says so:")
-        address = self.call("ADD", self.node, pihole, conflist)["ips"][0]["address"]
-        self.expect(f"pihole has {address}", address == "192.168.50.151/24")
-        self.ping(self.router, "the printer", "192.168.50.150")
-        self.ping(self.router, "pihole", "192.168.50.151")
-        self.call("DEL", self.node, pihole, conflist)
-
-    def cluster(self) -> None:
-        chapter("Two nodes on one LAN that never give the same address: lan-local, on an etcd")
-        switch, engine = self.net.switch("office"), self.net.host("engine")
-        self.net.cable(engine, "eth0", switch)
-        engine.address("eth0", "10.1.0.100/24")
-        url = "http://10.1.0.100:2379"
-        options = {"data-dir": str(self.scratch / "etcd"), "listen-client-urls": url, "advertise-client-urls": url}
-        log = self.scratch / "etcd.log"
-        with log.open("wb") as out:
-            command = [self.etcd, *(f"--{name}={value}" for name, value in options.items())]
-            engine.popen(command, stdout=out, stderr=out, env={})
-        ipam = {"type": "lan-local", "cluster": "office", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
-        conflist = conflist_of("office", {"type": "macvlan", "master": "eth0", "ipam": ipam})
-        show(conflist)
-        join = f"cluster join office --etcd {url} --parent eth0"
-        say(f"Each node joins once: cni-macvlan-py {join}")
         given = []
-        for number in (1, 2):
-            node, pod = self.net.host(f"node{number}"), self.net.container(f"pod{number}")
-            self.net.cable(node, "eth0", switch)
-            node.address("eth0", f"10.1.0.{10 + number}/24")
-            own = self.disk(node)
-            argv = [*own, f"{self.directory}/cni-macvlan-py", *join.split(), "--node", node.name]
-            self.expect(f"{node.name} has joined", self.succeeds(node, argv))
-            result = self.call("ADD", node, pod, conflist, prefix=own)
-            given.append((pod, result.get("ips", [{}])[0].get("address", "nothing").partition("/")[0]))
-            say(f"{pod.name} on {node.name} gets {given[-1][1]}")
-        (pod1, first), (_, second) = given
-        self.expect("the addresses differ, though no node knows of the other's containers", first != second)
-        self.ping(pod1, "pod2 on the other node", second)
+        for name, number in (("attic", 9), ("cellar", 10)):
+            host = self.net.host(name)
+            self.net.cable(host, "eth0", self.switch)
+            host.address("eth0", f"192.168.50.{number}/24")
+            self.own_files(host)
+            join = f"cluster join house --etcd {url} --node {name} --parent eth0 --dir {self.data_dir}"
+            self.command(host, join.split())
+            for i in (1, 2):
+                pod = self.net.container(f"{name}{i}")
+                result = self.call("ADD", host, pod, conflist)
+                given.append((pod, result["ips"][0]["address"].partition("/")[0]))
+        say(", ".join(f"{pod.name} has {address}" for pod, address in given))
+        self.expect("no address twice", len({address for _, address in given}) == len(given))
+        self.ping(given[0][0], "a container of the other host", given[-1][1])
+
+    def own_files(self, host: Host) -> None:
+        """As on a machine of its own: what hosts would write to one place here."""
+        mounts = []
+        for place in ("/etc/cni", "/run/cni-vlan", "/run/cni-lan-local", self.data_dir):
+            own = f"{self.data_dir}/{host.name}{place}"
+            for directory in (own, place):
+                os.makedirs(directory, exist_ok=True)
+            mounts.append(f"mount --bind {own} {place}")
+        self.prefixes[host.name] = ["unshare", "-m", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
 
     # The steps
 
-    def disk(self, node: Host) -> list[str]:
-        """A command's prefix: with files of the node's own, as on a machine of its own."""
-        mounts = []
-        for number, place in enumerate(("/etc/cni", "/run/cni-vlan", "/run/cni-lan-local", self.data_dir)):
-            own = self.scratch / f"{node.name}-{number}"
-            own.mkdir()
-            Path(place).mkdir(parents=True, exist_ok=True)
-            mounts.append(f"mount --bind {own} {place}")
-        return ["unshare", "-m", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
-
-    def succeeds(self, host: Host, argv: Sequence[str]) -> bool:
-        """Tried for half a minute: an etcd that has just been started does not answer yet."""
-        end = time.monotonic() + 30
-        while (done := host.run(argv, check=False, timeout=60)).returncode != 0:
-            if time.monotonic() > end:
-                say(done.stderr.decode())
-                return False
-            time.sleep(0.2)
-        return True
+    def command(self, host: Host, arguments: list[str]) -> None:
+        """One of those for people, once more for as long as its engine starts."""
+        argv = [*self.prefixes[host.name], f"{self.directory}/cni-macvlan-py", *arguments]
+        for _ in range(30):
+            done = host.run(argv, env=dict(os.environ), check=False, timeout=60)
+            if done.returncode == 0:
+                break
+            time.sleep(0.5)
+        self.expect(f"{host.name}: cni-macvlan-py {' '.join(arguments[:6])} …", done.returncode == 0)
 
     def call(
         self,
@@ -245,26 +223,25 @@ class Story:
         conflist: dict[str, Any],
         *,
         fails: bool = False,
-        prefix: Sequence[str] = (),
         **keys: Any,
     ) -> dict[str, Any]:
         """One call of the plugin, as a runtime makes it from a conflist."""
         config = conflist["plugins"][0] | {"cniVersion": conflist["cniVersion"], "name": conflist["name"]} | keys
         config["ipam"] = config["ipam"] | {"dataDir": self.data_dir}
-        environment = os.environ | {
+        environment = {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": container.name,
             "CNI_NETNS": container.netns,
             "CNI_IFNAME": "eth0",
             "CNI_PATH": self.directory,
+            "PATH": os.environ["PATH"],
         }
-        argv = [*prefix, f"{self.directory}/{config['type']}"]
+        argv = [*self.prefixes.get(node.name, []), f"{self.directory}/{config['type']}"]
         done = node.run(argv, input=json.dumps(config).encode(), env=environment, check=False)
         if (done.returncode != 0) != fails:
             self.failures += 1
             print(f"  ✗ {command} {container.name}: exit status {done.returncode} {done.stderr.decode()}")
-        elif done.stderr:
-            say(f"{config['type']}: {done.stderr.decode().strip()}")
+        self.said = done.stderr.decode().strip()
         document: dict[str, Any] = json.loads(done.stdout or b"{}")
         return document
 
@@ -279,11 +256,7 @@ class Story:
 def network(name: str, ranges: list[list[dict[str, str]]], routes: list[str], **keys: Any) -> dict[str, Any]:
     """A conflist of one plugin, with host-local."""
     ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": route} for route in routes]}
-    return conflist_of(name, {**keys, "ipam": ipam})
-
-
-def conflist_of(name: str, plugin: dict[str, Any]) -> dict[str, Any]:
-    return {"cniVersion": "1.1.0", "name": name, "plugins": [plugin]}
+    return {"cniVersion": "1.1.0", "name": name, "plugins": [{**keys, "ipam": ipam}]}
 
 
 def chapter(title: str) -> None:

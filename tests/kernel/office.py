@@ -95,6 +95,12 @@ class Node(Plugin):
         program = str(OURS / "cni-macvlan-py")
         return self.node.run([*self.prefix, program, "cluster", *arguments], env=os.environ, check=False)
 
+    def leases_of_all(self) -> list[dict[str, str]]:
+        command = [str(OURS / "cni-macvlan-py"), "leases", "--cluster", "office", "--json"]
+        told = self.node.run([*self.prefix, *command, "--dir", str(self.network.parent)], env=os.environ)
+        rows: list[dict[str, str]] = json.loads(told.stdout)
+        return rows
+
     def done(self, *arguments: str) -> str:
         done = self._answered(*arguments)
         assert done.returncode == 0, done.stderr.decode()

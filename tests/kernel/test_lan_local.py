@@ -42,6 +42,10 @@ def test_sixty_containers_of_three_hosts_have_an_address_each(office: Office) ->
         assert echo(pod, others) == set(others)
     rows = json.loads(office.nodes[0].done("nodes", "office", "--json"))["nodes"]
     assert [(row["node"], row["held"]["lan"] >= 20) for row in rows] == [(f"node{i}", True) for i in range(3)]
+    told = office.nodes[0].leases_of_all()
+    assert {*given} <= {one["address"] for one in told}
+    # Of other hosts it is known that they hold them.
+    assert {one["address"] for one in told if one["use"] == "in use"} == {*given[::3]}
     assert re.search(r"node1 is not off: 10\.1\.0\.\d+ \(", office.nodes[0].refused("forget", "office", "node1"))
     assert "containers use addresses of office" in office.nodes[0].refused("leave", "office")
     for i, pod in enumerate(pods):
