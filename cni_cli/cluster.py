@@ -11,16 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cni_cli import arp
 from cni_cli.attached import attached
 from cni_cli.conflists import Network, add_directory, networks_in
 from cni_cli.errors import CommandError
+from cni_cli.kernel import Kernel, Link
 from cni_cli.kinds import request_of
 from cni_cli.table import table
-from cni_core.address import Address, format_mac
+from cni_core.address import Address
 from cni_core.errors import COMMAND_REFUSED, IN_USE, CniError
-from cni_core.rtnl.messages import Link
-from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_cni_name
 from ipam import nodes
 from ipam.asking import Asking
@@ -93,8 +91,8 @@ def join(options: argparse.Namespace) -> int:
     path = Path(DIRECTORY, f"{options.name}.json")
     if path.exists() and not options.force:
         raise CommandError(f"this host has {path} already", "`cluster leave` first; or --force, to write it anew.")
-    with Rtnl() as host:
-        parent = host.link(options.parent) if options.parent else _default(host)
+    with Kernel() as kernel:
+        parent = kernel.link(options.parent) if options.parent else _default(kernel)
     if not parent:
         raise CommandError(
             f"there is no link {options.parent}" if options.parent else "there is no default route", "--parent"
@@ -123,11 +121,11 @@ def join(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default(host: Rtnl) -> Link | None:
+def _default(kernel: Kernel) -> Link | None:
     for family in (socket.AF_INET, socket.AF_INET6):
-        for route in host.routes(family):
+        for route in kernel.routes(family):
             if route.dst.length == 0 and route.links:
-                return host.link(index=route.links[0])
+                return kernel.link(index=route.links[0])
     return None
 
 
@@ -145,8 +143,8 @@ def _refuse_other_host(cluster: Cluster, etcd: Etcd) -> None:
 def _claim_own(cluster: Cluster, etcd: Etcd, parent: Link) -> None:
     """The parent's own addresses, so that no node gives them; those that it has no more are given back."""
     owner = Owner(host=cluster.settings.node)
-    with Rtnl() as host:
-        own = {one.cidr.address for one in host.addresses(parent.index) if not _is_link_local(one.cidr.address)}
+    with Kernel() as kernel:
+        own = {one.cidr.address for one in kernel.addresses(parent) if not _is_link_local(one.cidr.address)}
     _, claims = run(nodes.everything(cluster.domain), etcd)
     before = {address for address, known, _ in claims if known == owner}
     run(nodes.release(cluster.domain, list(before - own), owner), etcd)
@@ -238,7 +236,7 @@ def nodes_(options: argparse.Namespace) -> int:
 
 
 def forget(options: argparse.Namespace) -> int:
-    """CommandError where an IPv4 address of the node answers on the wire: its containers, or itself, run."""
+    """CommandError where an address of the node answers on the wire: its containers, or itself, run."""
     cluster = Cluster.read(options.name)
     if options.node == cluster.settings.node:
         raise CommandError(f"{options.node} is this host", f"`cluster leave {cluster.name}`")
@@ -248,13 +246,18 @@ def forget(options: argparse.Namespace) -> int:
         raise CommandError(f"{cluster.name} knows no node {node}", f"`cluster nodes {cluster.name}` lists them.")
     addresses = [address for address, _, _ in claims]
     print(f"asking on {cluster.settings.parent} for {len(addresses)} addresses of {node}…", file=sys.stderr)
-    answers = arp.who_has(cluster.settings.parent, addresses)
+    with Kernel() as kernel:
+        parent = kernel.link(cluster.settings.parent)
+        if not parent:
+            raise CommandError(f"there is no link {cluster.settings.parent} to ask on", "`ip link` lists the links.")
+        can_ask = {one.cidr.family for one in kernel.addresses(parent)} | {socket.AF_INET}
+        answers = kernel.who_has(parent, [address for address in addresses if address.family in can_ask])
     if answers:
-        both = ", ".join(f"{address} ({format_mac(mac)})" for address, mac in sorted(answers, key=str))
+        both = ", ".join(f"{address} ({mac})" for address, mac in sorted(answers.items(), key=str))
         raise CommandError(f"{node} is not off: {both} answered", "Turn it off, or remove its containers.", IN_USE)
-    silent = [str(address) for address in addresses if address.family == socket.AF_INET6]
+    silent = [address for address in addresses if address.family not in can_ask]
     if silent:
-        print(f"{len(silent)} IPv6 addresses were not asked for: only IPv4's are.", file=sys.stderr)
+        print(f"{len(silent)} IPv6 addresses were not asked for: {parent.name} has none itself.", file=sys.stderr)
     with cluster.contact() as etcd:
         count = run(nodes.forget(cluster.domain, node, claims, registration, is_surely_off=options.after_offline), etcd)
     print(f"forgot {node}: {count} addresses may be given again")
@@ -278,8 +281,8 @@ def _sync(cluster: Cluster, directory: str) -> None:
     """CniError COMMAND_REFUSED, when all else is done, where containers use what others have."""
     conflicts = []
     with cluster.contact() as etcd:
-        with Rtnl() as host:
-            parent = host.link(cluster.settings.parent)
+        with Kernel() as kernel:
+            parent = kernel.link(cluster.settings.parent)
         for network in _networks(cluster, directory):
             request = request_of(network.config)
             asking = Asking(cluster, etcd, request)

@@ -18,6 +18,7 @@ from cni_core import network as core
 from cni_core.gojson import as_go_reads
 from ipam.store import DEFAULT_DATA_DIR
 
+BIN_DIRECTORY = "/opt/cni/bin"
 DIRECTORY = "/etc/cni/net.d"
 KINDS = {"macvlan": "macvlan", "cni-macvlan-py": "macvlan", "ipvlan": "ipvlan", "cni-ipvlan-py": "ipvlan"}
 OURS = {name: f"cni-{kind}-py" for name, kind in KINDS.items()}  # each type by the name that nobody else's has
@@ -27,6 +28,12 @@ SUFFIXES = (".conf", ".conflist", ".json")
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """--dir, of the commands that read or write networks."""
     parser.add_argument("--dir", default=DIRECTORY, metavar="DIRECTORY", help="of the networks (default: %(default)s)")
+
+
+def add_bin_directory(parser: argparse.ArgumentParser) -> None:
+    """--bin-dir, of the commands that look for the plugins."""
+    default = os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY)
+    parser.add_argument("--bin-dir", default=default, metavar="DIRECTORY", help="of plugins (default: %(default)s)")
 
 
 @dataclass(frozen=True)

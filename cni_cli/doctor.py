@@ -4,49 +4,47 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 from _socket import AF_INET, AF_INET6
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cni_cli import cluster_view, kubernetes, podman
 from cni_cli.attached import GONE, attached, gone, how_to_free
+from cni_cli.checks import FAILURE, OK, WARNING, Check, as_json, as_text, of_network, settled, status, to_the_end
 from cni_cli.clashes import clashes, ranges_of, subnets_of
-from cni_cli.conflists import OURS, Network, add_directory, broken_in, files_in, networks_in
+from cni_cli.conflists import OURS, Network, add_bin_directory, add_directory, broken_in, files_in, find, networks_in
 from cni_cli.docker import IPVLAN_DHCP
 from cni_cli.host_access import findings as of_host_access
+from cni_cli.host_routes import findings as of_host_routes
+from cni_cli.kernel import Kernel, Link
 from cni_cli.kinds import link_kind
 from cni_cli.leases import data_directories, is_of, leases_in
 from cni_cli.validate import IPV6_MIN_MTU, findings
-from cni_core import bridges, hostroutes, parent as parents
+from cni_core import hostroutes, parent as parents
 from cni_core.address import Address
+from cni_core.bridges import in_words
 from cni_core.errors import INVALID_CONFIG, CniError
-from cni_core.names import printable
 from cni_core.netns import Place
 from cni_core.network import Network as Values
-from cni_core.probe import refuse_taken
 from cni_core.records import ROOT
-from cni_core.rtnl.messages import IFLA_VLAN_ID, Link, del_link, new_parent, u16, u32
+from cni_core.rtnl import messages
 from cni_core.rtnl.socket import Rtnl
 from cni_core.schema.formats import is_parent_name
 from cni_core.shared import carries_anything, has_host_routes
 from cni_core.stable import machine_id
-from cni_core.taken import Duplicate
 from ipam.delegate import DHCP, missing_daemon
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
 OWN_ROUTES = "See to the way there yourself, or choose another subnet."
-BIN_DIRECTORY = "/opt/cni/bin"
 LOWER, UPPER = "lower", "upper"
 # What others can be made on, first where it is of interest itself; then each kind with the attributes that it needs.
 LOWER_KINDS = ("dummy", "veth", "bridge")
-UPPER_KINDS = {"vlan": u16(IFLA_VLAN_ID, 7), "macvlan": u32(1, 4), "ipvlan": u16(1, 0)}
+UPPER_KINDS: dict[str, dict[str, int]] = {"vlan": {"vlan_id": 7}, "macvlan": {}, "ipvlan": {}}
 MODULES = {"vlan": "8021q"}  # where it has not the kind's name
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-IFF_PROMISC = 0x100  # linux/if.h
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}  # linux/capability.h
 SYS = Path("/sys")
 
@@ -65,21 +63,13 @@ FILTERING = {
 }
 
 
-@dataclass(frozen=True)
-class Check:
-    """level is ok, warning or failure; what was found; mend, where there is something to mend."""
-
-    level: str
-    what: str
-    mend: str = ""
-
-
 def add_to(commands: Any, kind: str) -> None:
     parser = commands.add_parser(
         "doctor",
         help="look for what would go wrong on this node",
         description="Exit status: 1 if something fails, else 0, also with warnings.",
     )
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help="look at this one alone (default: all)")
     parser.add_argument("--parent", action="append", default=[], metavar="LINK", help="look at this link, too")
     add_bin_directory(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -87,59 +77,39 @@ def add_to(commands: Any, kind: str) -> None:
     parser.set_defaults(run=run, kind=kind)
 
 
-def add_bin_directory(parser: argparse.ArgumentParser) -> None:
-    """--bin-dir, of the commands that look for the plugins."""
-    default = os.environ.get("CNI_BIN_DIR", BIN_DIRECTORY)
-    parser.add_argument("--bin-dir", default=default, metavar="DIRECTORY", help="of plugins (default: %(default)s)")
-
-
 def run(options: argparse.Namespace) -> int:
-    from cni_cli import kubernetes  # whose findings are this module's
-
-    networks: list[Network] = []
+    """CommandError where it is asked about a network that there is not."""
+    on_node: list[Network] = []
     with suppress(OSError):  # _networks tells of it
-        networks = networks_in(options.dir)
-    checks = [
+        on_node = networks_in(options.dir)
+    networks = [find(options.dir, options.network)] if options.network else on_node
+    checks = settled(
         check
         for about, found in (
             ("permissions", _permissions()),
             ("kernel", _kernel(_needed(options.kind, networks))),
             ("plugins", _plugins(options.bin_dir)),
             ("plugins", _missing_plugins(options.bin_dir, networks)),
+            ("podman", _podman()),
             ("plugins", kubernetes.of_others(networks, options.bin_dir, options.dir)),
             ("runtimes", kubernetes.of_runtimes(networks, options.dir)),
             ("clusters", kubernetes.beside_clusters(networks, options.dir)),
             ("dhcp", _dhcp(options.bin_dir, networks)),
             ("machine", _machine(networks)),
             ("directories", _directories(networks)),
-            ("networks", _networks(options.dir, networks)),
+            ("networks", _networks(options.dir, networks, on_node)),
             ("parents", _parents(networks, options.parent, options.kind)),
             ("gateways", _gateways(networks)),
             ("leases", _leases(networks)),
-            ("links", _own_links(networks)),
+            ("clusters", cluster_view.checks(networks)),
+            ("links", _own_links(on_node)),
             ("host access", _host_access(networks)),
+            ("host routes", _host_routes(networks)),
         )
-        for check in _to_the_end(about, found)
-    ]
-    if options.json:
-        print(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        for check in checks:
-            print(f"{check.level:8} {printable(check.what)}")
-            if check.mend:
-                print(f"{'':8} → {printable(check.mend)}")
-    return int(any(check.level == FAILURE for check in checks))
-
-
-def _to_the_end(about: str, found: Iterator[Check]) -> Iterator[Check]:
-    """What cannot be looked at is a finding, too."""
-    try:
-        yield from found
-    except CniError as error:
-        yield Check(FAILURE, f"{about}: {error.msg}", error.details or "docs/errors.md has the causes.")
-    except OSError as error:
-        mend = "Call it as root." if isinstance(error, PermissionError) else "See to what is named."
-        yield Check(FAILURE, f"{about}: {error.filename or 'the system'}: {error.strerror or error}", mend)
+        for check in to_the_end(about, found)
+    )
+    print(as_json(checks) if options.json else "\n".join(as_text(checks)))
+    return status(checks)
 
 
 def _permissions() -> Iterator[Check]:
@@ -192,31 +162,33 @@ def _refused_in_a_namespace() -> Iterator[str]:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         yield f"namespace: {os.strerror(ctypes.get_errno())}"
         return
-    with Rtnl() as rtnl:
-        yield from refused_kinds(rtnl)
+    with Kernel() as kernel:
+        yield from refused_kinds(kernel)
 
 
-def refused_kinds(rtnl: Rtnl) -> Iterator[str]:
+def refused_kinds(kernel: Kernel) -> Iterator[str]:
     """KIND: REASON, of those that the kernel does not make, in an empty namespace."""
     for kind in LOWER_KINDS:
-        why = _refusal(rtnl, LOWER, kind, b"", 0)
+        why = _refusal(kernel, LOWER, kind)
         if why and kind == "dummy":
             yield f"{kind}: {why}"
         if not why:
             break
-    below = rtnl.link(LOWER)
-    for kind, data in UPPER_KINDS.items():
-        why = _refusal(rtnl, UPPER, kind, data, below.index) if below else "there is no link to make it on"
+    below = kernel.link(LOWER)
+    for kind, attributes in UPPER_KINDS.items():
+        why = _refusal(kernel, UPPER, kind, below, attributes) if below else "there is no link to make it on"
         if why:
             yield f"{kind}: {why}"
-        upper = rtnl.link(UPPER)
+        upper = kernel.link(UPPER)
         if upper:  # a link cannot carry macvlan and ipvlan
-            rtnl.execute(del_link(upper.index))
+            kernel.remove_link(upper)
 
 
-def _refusal(rtnl: Rtnl, name: str, kind: str, data: bytes, below: int) -> str:
+def _refusal(
+    kernel: Kernel, name: str, kind: str, below: Link | None = None, attributes: dict[str, int] | None = None
+) -> str:
     try:
-        rtnl.execute(new_parent(name, kind, data, below=below))
+        kernel.make_link(name, kind, below, **attributes or {})
     except CniError as error:
         return error.msg.partition(": ")[2]
     return ""
@@ -245,6 +217,31 @@ def _plugins(directory: str) -> Iterator[Check]:
         )
 
 
+def _podman() -> Iterator[Check]:
+    """Whether this node's podman finds the plugins, by the names by which it calls them."""
+    found = podman.find()
+    if not found:
+        return
+    is_cni = found.backend == podman.CNI
+    how = f"podman {found.version} calls {'CNI' if is_cni else 'netavark'} plugins"
+    names = ("macvlan", "ipvlan") if is_cni else ("cni-macvlan-py", "cni-ipvlan-py")
+    calls = {name: found.plugin(name) for name in names}
+    own = [name for name, path in calls.items() if os.path.basename(os.path.realpath(path)) in OURS.values()]
+    if len(own) == len(calls):
+        yield Check(OK, f"{how}: {', '.join(own)} of {os.path.dirname(calls[own[0]])}")
+        return
+    used = [network for name in calls if name not in own for network in found.users(name)]
+    where = ", ".join(found.plugin_directories)
+    missing = ", ".join(name for name in calls if name not in own)
+    what = f"{how}, and of ours it finds no {missing} in {where}"
+    option = "--aliases --bin-dir" if is_cni else "--netavark"
+    mend = f"{OURS['macvlan']} install {option} {found.plugin_directories[0]}"
+    if used:
+        yield Check(FAILURE, f"{what}: network {', '.join(used)} is of them", mend)
+    else:
+        yield Check(WARNING, what, mend)
+
+
 def _home(program: str) -> str:
     """Where it lies; without a launcher it is in _internal itself."""
     return os.path.dirname(os.path.realpath(program)).removesuffix("/_internal")
@@ -268,13 +265,13 @@ def _dhcp(directory: str, networks: list[Network]) -> Iterator[Check]:
             continue
         if not os.access(executable, os.X_OK):
             mend = "Install the CNI reference plugins (Debian's containernetworking-plugins)."
-            yield Check(FAILURE, f"network {network.name}: {directory} has no dhcp", mend)
+            yield of_network(network.name, FAILURE, f"{directory} has no dhcp", mend)
         elif missing := missing_daemon(ipam, executable):
-            yield Check(FAILURE, f"network {network.name}: no DHCP daemon runs", missing)
+            yield of_network(network.name, FAILURE, "no DHCP daemon runs", missing)
         else:
-            yield Check(OK, f"network {network.name}: the DHCP daemon runs")
+            yield of_network(network.name, OK, "the DHCP daemon runs")
         if network.kind == "ipvlan":
-            yield Check(WARNING, f"network {network.name}: {IPVLAN_DHCP}", "Use macvlan, or give it a subnet.")
+            yield of_network(network.name, WARNING, IPVLAN_DHCP, "Use macvlan, or give it a subnet.")
 
 
 def _machine(networks: list[Network]) -> Iterator[Check]:
@@ -284,7 +281,8 @@ def _machine(networks: list[Network]) -> Iterator[Check]:
         try:
             machine_id()
         except CniError as error:
-            yield Check(FAILURE, f"network {', '.join(names)}: {error.msg}", error.details)
+            for name in names:
+                yield of_network(name, FAILURE, error.msg, error.details)
 
 
 def _directories(networks: list[Network]) -> Iterator[Check]:
@@ -309,19 +307,20 @@ def _unusable(directory: str) -> str:
     return "" if os.statvfs(directory).f_bavail else f"{directory} is on a full disk"
 
 
-def _networks(directory: str, networks: list[Network]) -> Iterator[Check]:
+def _networks(directory: str, networks: list[Network], on_node: list[Network]) -> Iterator[Check]:
+    """Of those that are asked about, whether they can be used beside all others of the node."""
     if not os.path.isdir(directory):
         yield Check(WARNING, f"{directory} is not there", "Make a network: network create")
     elif not networks:
         yield Check(WARNING, f"{directory} has no macvlan or ipvlan network", "Make one: network create")
     yield from _files(directory)
     with Rtnl() as host:
-        for i, network in enumerate(networks):
-            found = list(clashes(network, networks[:i], host))
-            for clash in found:
-                yield Check(FAILURE, f"network {network.name}: {clash.msg}", clash.details)
-            if not found:
-                yield Check(OK, f"network {network.name}: {network.use} on {network.parent}")
+        for network in networks:
+            # Of two, the later is blamed; where one is asked about, that one.
+            others = on_node if networks != on_node else on_node[: on_node.index(network)]
+            for clash in clashes(network, [other for other in others if other != network], host):
+                yield of_network(network.name, FAILURE, clash.msg, clash.details)
+            yield of_network(network.name, OK, f"{network.use} on {network.parent}")
 
 
 def _files(directory: str) -> Iterator[Check]:
@@ -337,13 +336,13 @@ def _files(directory: str) -> Iterator[Check]:
 
 def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[Check]:
     """Each parent once: whether it can be one, and what is known to break macvlan on it."""
-    asked = [({"type": kind, "name": name, "master": name}, name) for name in named if is_parent_name(name)]
+    asked = [({"type": kind, "name": name, "master": name}, "") for name in named if is_parent_name(name)]
     for name in named:
         if not is_parent_name(name):
             yield Check(FAILURE, f"{name!r} cannot be a link's name", "`ip link` lists the links of this host.")
     users: dict[int, set[str]] = {}  # of each parent, the kinds that are to be on it
     with Rtnl() as host:
-        for config, about in [(network.config, f"network {network.name}") for network in networks] + asked:
+        for config, about in [(network.config, network.name) for network in networks] + asked:
             values = Values(config)
             if values.link_in_container:
                 continue
@@ -353,7 +352,7 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                 parents.refuse_forbidden(plan, values, link_kind(config), host)
                 parent = plan.parent
                 if not parent:
-                    yield Check(OK, f"{plan.absent}; it is made with the first container")
+                    yield Check(OK, f"{plan.absent}; it is made with the first container", network=about)
                     continue
                 _refuse_mtu(config, parent)
                 if has_host_routes(link_kind(config), values):
@@ -362,50 +361,68 @@ def _parents(networks: list[Network], named: list[str], kind: str) -> Iterator[C
                     if values.host_routes:
                         hostroutes.refuse_conflicts(subnets, parent, routes, host)
                     for subnet, why in hostroutes.conflicts(subnets, parent, routes, host).items():
-                        yield Check(WARNING, f"{about}: {subnet} gets no route on this host: {why}", OWN_ROUTES)
+                        yield of_network(about, WARNING, f"{subnet} gets no route on this host: {why}", OWN_ROUTES)
             except CniError as error:
                 why = error.problem if error.path == ("master",) else error.msg
-                yield Check(FAILURE, f"{about}: {why}", error.details)
+                yield of_network(about, FAILURE, why, error.details) if about else _of_link(config, why, error)
                 continue
             users.setdefault(parent.index, set()).add("macvlan" if "macvlan" in config["type"] else "ipvlan")
+    with Kernel() as kernel:
         for index, kinds in users.items():
-            found = host.link(index=index)
+            found = kernel.link(index=index)
             if found:
-                yield from parent_checks(found, _lowest(found, host), carries_macvlan="macvlan" in kinds)
-                dropped = bridges.dropped(found, host)
-                if dropped:
-                    yield Check(FAILURE, *dropped)
+                yield from parent_checks(found, _lowest(found, kernel), carries_macvlan="macvlan" in kinds)
+                yield from _dropped(found, kernel)
+
+
+def _dropped(parent: Link, kernel: Kernel) -> Iterator[Check]:
+    """A VLAN that its bridge was not told of."""
+    bridge = _below(parent, kernel)
+    if bridge and bridge.filters_vlans and parent.vlan not in kernel.vlans(bridge):
+        yield Check(FAILURE, *in_words(bridge.name, parent.name, parent.vlan))
+
+
+def _of_link(config: dict[str, Any], why: str, error: CniError) -> Check:
+    return Check(FAILURE, f"{config['master']}: {why}", error.details)
 
 
 def _gateways(networks: list[Network]) -> Iterator[Check]:
-    """Whether the routers answer that containers send to."""
+    """Whether the routers answer that containers send to: asked of each parent at once."""
+    asked: dict[int, list[tuple[str, Address]]] = defaultdict(list)
     with Rtnl() as host:
         for network in networks:
-            values = Values(network.config)
+            values = network.values
             if values.link_in_container or values.internal or link_kind(network.config).is_routed(values):
                 continue
             try:
                 parent = parents.plan(values, host).parent
             except CniError:  # _parents tells of it
                 continue
-            if not (parent and parent.carrier and values.ipam.get("routes")):
-                continue
-            own = {address.cidr.address for address in host.addresses(parent.index)}
-            for gateway in dict.fromkeys(part.gateway for part in ranges_of(network.config)):
-                if gateway and gateway.family == AF_INET and gateway not in own:
-                    yield _answers(network.name, gateway, parent, host)
+            if parent and parent.carrier and values.ipam.get("routes"):
+                gateways = dict.fromkeys(part.gateway for part in ranges_of(network.config))
+                asked[parent.index] += [(network.name, gateway) for gateway in gateways if gateway]
+    with Kernel() as kernel:
+        for index, of_networks in asked.items():
+            link = kernel.link(index=index)
+            if link:
+                yield from _answers(link, of_networks, kernel)
 
 
-def _answers(name: str, gateway: Address, parent: Link, host: Rtnl) -> Check:
-    try:
-        refuse_taken(host, parent, [gateway])
-    except Duplicate:
-        return Check(OK, f"network {name}: its gateway {gateway} answers on {parent.name}")
-    mend = "See whether it is the router's address, and the router on this network, or VLAN."
-    return Check(WARNING, f"network {name}: its gateway {gateway} does not answer on {parent.name}", mend)
+def _answers(parent: Link, of_networks: list[tuple[str, Address]], kernel: Kernel) -> Iterator[Check]:
+    addresses = [one.cidr.address for one in kernel.addresses(parent)]
+    # A host without an IPv6 address there has nothing to ask from.
+    families = {AF_INET, *(address.family for address in addresses)}
+    wanted = [(name, one) for name, one in of_networks if one not in addresses and one.family in families]
+    answers = kernel.who_has(parent, [gateway for _, gateway in wanted])
+    for name, gateway in wanted:
+        if gateway in answers:
+            yield of_network(name, OK, f"its gateway {gateway} answers on {parent.name}")
+        else:
+            mend = "See whether it is the router's address, and the router on this network, or VLAN."
+            yield of_network(name, WARNING, f"its gateway {gateway} does not answer on {parent.name}", mend)
 
 
-def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
+def _refuse_mtu(config: dict[str, Any], parent: messages.Link) -> None:
     """CniError where it is more than the parent's, or too little for the network."""
     values = Values(config)
     parents.refuse_mtu(values, parent)
@@ -419,10 +436,15 @@ def _refuse_mtu(config: dict[str, Any], parent: Link) -> None:
         )
 
 
-def _lowest(link: Link, host: Rtnl) -> Link:
+def _below(link: Link, kernel: Kernel) -> Link | None:
+    """Of a VLAN, the link that it is of."""
+    return kernel.link(index=link.parent) if link.vlan and link.parent_nsid is None else None
+
+
+def _lowest(link: Link, kernel: Kernel) -> Link:
     """What a VLAN is of."""
-    below = host.link(index=link.parent) if link.kind == "vlan" and link.parent_nsid is None else None
-    return _lowest(below, host) if below else link
+    below = _below(link, kernel)
+    return _lowest(below, kernel) if below else link
 
 
 def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Iterator[Check]:
@@ -438,7 +460,7 @@ def parent_checks(parent: Link, lowest: Link, *, carries_macvlan: bool) -> Itera
     if (directory / "wireless").exists() or (directory / "phy80211").exists():
         mend = "Use ipvlan: an access point takes frames of one hardware address for each station."
         yield Check(FAILURE if carries_macvlan else WARNING, f"{lowest.name} is Wi-Fi, which macvlan cannot use", mend)
-    if lowest.flags & IFF_PROMISC:
+    if lowest.promiscuous:
         mend = f"ip link set {lowest.name} promisc off, unless something else needs it"
         yield Check(WARNING, f"{lowest.name} is in promiscuous mode, which macvlan does not need", mend)
     vendor = _hypervisor()
@@ -471,22 +493,25 @@ def _leases(networks: list[Network]) -> Iterator[Check]:
         mine = [lease for lease in held if lease.network == network.name]
         for lease in mine:
             if lease.boot == "this" and not any(is_of(lease, attachment) for attachment in there):
-                yield Check(
+                yield of_network(
+                    network.name,
                     WARNING,
-                    f"network {network.name}: {lease.address} is {lease.container}'s, which is not attached",
+                    f"{lease.address} is {lease.container}'s, which is not attached",
                     f"If that container is gone: leases release {network.name} {lease.address}",
                 )
         for attachment in dead:
-            yield Check(
+            yield of_network(
+                network.name,
                 WARNING,
-                f"network {network.name}: {attachment} died without a DEL: {GONE}",
+                f"{attachment} died without a DEL: {GONE}",
                 f"Take back what it had: {how_to_free(network.name)}",
             )
         for attachment in there:
             if attachment not in dead and not any(is_of(lease, attachment) for lease in mine):
-                yield Check(
+                yield of_network(
+                    network.name,
                     WARNING,
-                    f"network {network.name}: {attachment} is attached without a lease",
+                    f"{attachment} is attached without a lease",
                     "Its addresses may be given to another container: start it anew.",
                 )
     earlier = sum(lease.boot == "earlier" for lease in held)
@@ -503,11 +528,19 @@ def _own_links(networks: list[Network]) -> Iterator[Check]:
 
 
 def _host_access(networks: list[Network]) -> Iterator[Check]:
-    with Rtnl() as host:
+    with Kernel() as kernel:
         for network in networks:
             for attachment in attached(network.name) if network.values.host_access else ():
-                for what, mend in of_host_access(attachment, host):
-                    yield Check(WARNING, f"network {network.name}: {what}", mend)
+                for what, mend in of_host_access(attachment, kernel):
+                    yield of_network(network.name, WARNING, what, mend)
+
+
+def _host_routes(networks: list[Network]) -> Iterator[Check]:
+    with Kernel() as kernel:
+        for network in networks:
+            if has_host_routes(link_kind(network.config), network.values):
+                for what, mend in of_host_routes(network.name, kernel):
+                    yield of_network(network.name, FAILURE, what, mend)
 
 
 def _wanted(networks: Iterable[Network], host: Rtnl) -> Iterator[int]:

@@ -25,10 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cni_cli import aside, prefix
+from cni_cli import aside, podman, prefix
 from cni_cli.attached import recorded
-from cni_cli.conflists import add_directory, networks_in
-from cni_cli.doctor import add_bin_directory
+from cni_cli.conflists import add_bin_directory, add_directory, networks_in
 from cni_cli.errors import CommandError
 from cni_cli.leases import is_of, leases_in
 from cni_cli.runtimes import Unreadable, directory_for, runtimes
@@ -60,6 +59,14 @@ def add_to(commands: Any, kind: str) -> None:
         parser.add_argument(
             "--destdir", default="", metavar="DIRECTORY", help="stands before all these, for those who make packages"
         )
+        parser.add_argument(
+            "--netavark",
+            nargs="?",
+            default="",
+            const=podman.PLUGIN_DIRECTORY,
+            metavar="DIRECTORY",
+            help="also where podman 5 looks, or in DIRECTORY (%(const)s)",
+        )
         if name == "install":
             parser.add_argument(
                 "--detect",
@@ -86,7 +93,7 @@ def add_to(commands: Any, kind: str) -> None:
 
 
 def install(options: argparse.Namespace) -> int:
-    """Copies the build that this program is of, and turns the names to it in one step each."""
+    """Where one directory is named, or (--detect) wherever the node's runtimes look."""
     directories = _detected(options) if options.detect else [options.bin_dir]
     if options.check:
         return _check(options, directories)
@@ -99,6 +106,7 @@ def install(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> None:
+    """Copies the build that this program is of, and turns the names to it in one step each."""
     source, target = _own_build(), _below(options, options.bin_dir)
     if target.resolve() == source:
         raise CommandError(f"{target} is where this program is already")
@@ -119,6 +127,8 @@ def _install(options: argparse.Namespace) -> None:
             shutil.rmtree(old)
     if options.prefix:
         prefix.place(target / build, _below(options, options.prefix), _commands(options))
+    if options.netavark:
+        podman.place(_below(options, options.netavark), _commands(options))
     print(f"installed in {printable(str(target))}", flush=True)
 
 
@@ -183,6 +193,8 @@ def uninstall(options: argparse.Namespace) -> int:
             raise left
     if options.prefix:
         prefix.remove(target / current, _below(options, options.prefix), _commands(options))
+    for link in podman.placed(_below(options, options.netavark or podman.PLUGIN_DIRECTORY), _commands(options)):
+        link.unlink()
     for name in ours:
         if name in back:
             aside.give_back(target, name)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from cni_cli.checks import FAILURE, OK, WARNING, Check
 from cni_cli.conflists import DIRECTORY, OURS, Network, types_in
-from cni_cli.doctor import FAILURE, OK, WARNING, Check
 from cni_cli.install import PROGRAMS
 from cni_cli.runtimes import Runtime, Unreadable, directory_for, runtimes
 from cni_cli.validate import keys_of_ours

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from cni_cli.attached import GONE, attached, gone
+from cni_cli.clashes import subnets_of
 from cni_cli.conflists import Network, add_directory, find, networks_in
 from cni_cli.errors import CommandError
 from cni_cli.kinds import has_leases, link_kind
 from cni_cli.table import table
-from cni_core.address import Address
+from cni_core.address import Address, Cidr
 from cni_core.attach import Attachments
 from cni_core.config import LATEST
 from cni_core.errors import IN_USE
@@ -32,7 +33,7 @@ RELEASE = "leases release"
 
 @dataclass(frozen=True)
 class Lease:
-    """since: local time, ISO 8601; boot: "this", "earlier", or "unknown" where Go's or another host's plugins did."""
+    """since: RFC 3339, with the zone; boot: "this", "earlier", or "unknown" where Go's plugins or another host did."""
 
     network: str
     address: str
@@ -42,15 +43,20 @@ class Lease:
     boot: str
 
 
+ALIVE, DEAD, DETACHED, UNKNOWN = "alive", "gone", "detached", "unknown"
+
+
 def add_to(commands: Any, kind: str) -> None:
     parser = commands.add_parser(
         "leases",
         help="tell who has which address",
-        description="BOOT is this, an earlier one (whose leases are taken back when needed), or unknown: given by "
-        "another plugin.",
+        description="STATE is alive, gone (the container died without a DEL), detached (no container of that id is "
+        "attached) or unknown. BOOT is this, an earlier one (whose leases are taken back when needed), or unknown: "
+        "given by another plugin. Exit status: 0, also without leases; 1 where there is no such network.",
     )
     parser.add_argument("network", nargs="?", metavar="NETWORK", help="only of that network")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--cluster", metavar="CLUSTER", help="of all hosts of that cluster, by its engine")
     parser.set_defaults(run=run)
     _add_directories(parser)
     parser = commands.add_parser(
@@ -75,18 +81,55 @@ def _add_directories(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from cni_cli import cluster_view  # which asks for the leases of this host
+
+        return cluster_view.leases(options)
     networks = networks_in(options.dir)
     found = [lease for directory in _directories(options, networks) for lease in leases_in(directory, options.network)]
     if options.network is not None and not found and options.network not in [network.name for network in networks]:
         raise CommandError(
             f"there is no network {options.network}, and nobody has addresses of one", "`network ls` lists them."
         )
+    shown = list(_shown(found, networks))
     if options.json:
-        print(json.dumps([asdict(lease) for lease in found], indent=2))
+        print(json.dumps(shown, indent=2))
     else:
-        rows = [(x.network, x.address, x.container, x.interface, x.since, x.boot) for x in found]
-        print(table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "SINCE", "BOOT"), rows))
+        print(table([word.upper() for word in COLUMNS], [[str(lease[word]) for word in COLUMNS] for lease in shown]))
     return 0
+
+
+COLUMNS = ("network", "address", "container", "interface", "state", "since", "boot")  # of the table, and of the JSON
+
+
+def _shown(leases: list[Lease], networks: list[Network]) -> Iterator[dict[str, str]]:
+    by_name = {network.name: network for network in networks}
+    subnets = {name: subnets_of(network.config) for name, network in by_name.items()}
+    names = {lease.network for lease in leases}
+    there = {name: attached(name) for name in names}
+    dead = {name: gone(name) for name in names if there[name]}
+    for lease in leases:
+        told = asdict(lease) | {"address": with_length(lease.address, subnets.get(lease.network, []))}
+        yield told | {
+            "state": _state(lease, there[lease.network], dead.get(lease.network, []), ours=lease.network in by_name)
+        }
+
+
+def _state(lease: Lease, there: list[Attachment], dead: list[Attachment], *, ours: bool) -> str:
+    """ours: it is of a network whose attachments are recorded, if it was our plugins that made them."""
+    holder = next((attachment for attachment in there if is_of(lease, attachment)), None)
+    if holder:
+        return DEAD if holder in dead else ALIVE
+    if lease.boot == "earlier":
+        return DEAD
+    return DETACHED if ours and lease.boot == "this" else UNKNOWN
+
+
+def with_length(address: str, subnets: list[Cidr]) -> str:
+    """10.1.0.5/24: an address as its interface has it, by the subnet that it is of; alone where none is known."""
+    one = Address.parse(address)
+    subnet = next((subnet for subnet in subnets if one in subnet), None)
+    return f"{address}/{subnet.length}" if subnet else address
 
 
 def release(options: argparse.Namespace) -> int:
@@ -97,7 +140,7 @@ def release(options: argparse.Namespace) -> int:
     if network is None or text is None:
         raise CommandError("which address is to be given back?", "leases release NETWORK ADDRESS, or --dead")
     try:
-        address = Address.parse(text)
+        address = Address.parse(text.partition("/")[0])  # as `leases` shows it
     except ValueError:
         raise CommandError(f"{text} is not an IP address", "leases release NETWORK ADDRESS") from None
     networks = networks_in(options.dir)
@@ -190,11 +233,11 @@ def leases_of(data_dir: str, network: str) -> list[Lease]:
     with store:
         for address, holder in sorted(store.leases(), key=_order):
             boot = store.boot_of(holder, address)
-            since = datetime.fromtimestamp(Path(data_dir, network, str(address)).stat().st_mtime)
+            since = datetime.fromtimestamp(Path(data_dir, network, str(address)).stat().st_mtime).astimezone()
             told = {now: "this", UNKNOWN_BOOT: "unknown"}.get(boot, "earlier")
             if store.is_of_another_host(holder, address):
                 told = "unknown"  # as good as another plugin's: the other host knows
-            found.append(Lease(network, str(address), *holder, since.isoformat(" ", "seconds"), told))
+            found.append(Lease(network, str(address), *holder, since.isoformat(timespec="seconds"), told))
     return found
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cni_cli import cluster, doctor, install, leases, network, validate, versions
+from cni_cli import cluster, doctor, install, leases, metrics, network, validate, versions
 from cni_cli.errors import told
 from cni_core.errors import INTERNAL, IO_FAILURE, CniError
 
@@ -26,7 +26,7 @@ def parser_of(program: str, kind: str) -> tuple[argparse.ArgumentParser, dict[st
     )
     parser.add_argument("--version", action="version", version=versions.text(program).rstrip())
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for module in (network, validate, doctor, leases, cluster, install):
+    for module in (network, validate, doctor, leases, metrics, cluster, install):
         module.add_to(commands, kind)
     return parser, commands.choices
 

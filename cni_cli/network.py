@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cni_cli import docker
+from cni_cli import cluster_view, docker, graph
 from cni_cli.attached import GONE, attached, gone, how_to_free
+from cni_cli.attachments import Attachments
 from cni_cli.clashes import clashes, lower, ranges_of, subnets_of
 from cni_cli.conflists import (
     Network,
+    add_bin_directory,
     add_directory,
     broken_in,
     find,
@@ -25,17 +27,17 @@ from cni_cli.conflists import (
     text_of,
     write_new,
 )
-from cni_cli.doctor import add_bin_directory
 from cni_cli.errors import CommandError
+from cni_cli.kernel import Kernel
 from cni_cli.kinds import has_leases, link_kind, request_of
 from cni_cli.kubernetes import remarks as beside_clusters
-from cni_cli.leases import leases_of
+from cni_cli.leases import ALIVE, DEAD, Lease, is_of, leases_of, with_length
+from cni_cli.pools import may_choose, of_network as pool_uses
 from cni_cli.table import table
 from cni_cli.validate import OF_GO_ALONE, findings
-from cni_core import hostroutes, parent as parents
-from cni_core.address import Address
-from cni_core.attach import Attachments
+from cni_core import attach, hostroutes, parent as parents
 from cni_core.errors import IN_USE, INVALID_CONFIG, CniError, located
+from cni_core.making import make
 from cni_core.names import Attachment, printable
 from cni_core.netns import Place
 from cni_core.records import Records
@@ -44,7 +46,7 @@ from cni_core.rtnl.socket import Rtnl
 from cni_core.shared import has_host_routes, refuse_other_use
 from cni_core.stable import machine_id
 from ipam import choose
-from ipam.ranges import Range, range_sets
+from ipam.ranges import Range
 
 EXAMPLES = {
     "macvlan": "-o parent=eth0.50 --subnet 192.168.50.0/24 --gateway 192.168.50.1 --ip-range 192.168.50.128/25",
@@ -53,7 +55,7 @@ EXAMPLES = {
 
 
 def add_to(commands: Any, kind: str) -> None:
-    network = commands.add_parser("network", help="create, list, inspect and remove networks")
+    network = commands.add_parser("network", help="create, list, inspect, draw and remove networks")
     actions = network.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     _add_create(actions, kind)
     for name, alias, run, about in (
@@ -70,6 +72,7 @@ def add_to(commands: Any, kind: str) -> None:
         else:
             parser.add_argument("--json", action="store_true", help="for programs")
         parser.set_defaults(run=run)
+    graph.add_to(actions)
 
 
 def _add_create(actions: Any, kind: str) -> None:
@@ -158,7 +161,7 @@ def create(options: argparse.Namespace) -> int:
                 with Records(create=True), Place.host() as host:
                     plan = parents.plan(network.values, host.rtnl)
                     parents.refuse_unusable(plan, host.rtnl)
-                    parents.make(plan, host)
+                    make(plan, host)
             except BaseException:
                 file.unlink()
                 raise
@@ -220,7 +223,7 @@ def _fit_for_the_node(network: Network, others: list[Network], *, ask: bool) -> 
         # An L3 network has nobody else on it.
         if kind.is_routed(values):
             return _without_routes(network, parent, host)
-        return list(_remarks_on(ranges_of(network.config), parent, host))
+        return list(_remarks_on(ranges_of(network.config), parent.index))
 
 
 def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
@@ -235,28 +238,36 @@ def _without_routes(network: Network, parent: Link, host: Rtnl) -> list[str]:
     return [f"{subnet} gets no route on this host: {why}." for subnet, why in found.items()]
 
 
-def _remarks_on(ranges: list[Range], parent: Link, host: Rtnl) -> Iterator[str]:
-    """What the host itself has on the network, and the network should know."""
+def _remarks_on(ranges: list[Range], index: int) -> Iterator[str]:
+    """What the host itself has on the network of a parent, and the network should know."""
+    with Kernel() as kernel:
+        parent = kernel.link(index=index)
+        if not parent:  # it went meanwhile
+            return
+        own = kernel.addresses(parent)
+        routes = {part.family: kernel.routes(part.family) for part in ranges}
     for part in ranges:
-        for found in host.addresses(parent.index):
+        for found in own:
             address = found.cidr.address
-            if _may_choose([part], address):
+            if may_choose([part], address):
                 yield f"{address} is this host's own, on {parent.name}: no container gets it."
-        for route in host.routes(part.family):
-            router = route.gateway if route.dst.length == 0 and route.links == [parent.index] else None
-            if router and part.gateway and router != part.gateway and router in part.subnet:
-                yield f"This host's own router on {parent.name} is {router}, not {part.gateway}: --gateway {router}?"
+        for route in routes[part.family]:
+            is_default = route.dst.length == 0 and route.links == (index,)
+            for router in route.gateways if is_default else ():
+                if part.gateway and router != part.gateway and router in part.subnet:
+                    told = f"This host's own router on {parent.name} is {router}, not {part.gateway}"
+                    yield f"{told}: --gateway {router}?"
 
 
 def ls(options: argparse.Namespace) -> int:
     networks = networks_in(options.dir)
     _remark([f"{broken.file} is passed over: {broken.why}" for broken in broken_in(options.dir)])
     if options.json:
-        print(json.dumps([_summary(network) for network in networks], indent=2))
+        print(json.dumps([_summary(network, _leases_of(network)) for network in networks], indent=2))
     else:
-        summaries = [_summary(network) for network in networks]
+        summaries = [_summary(network, _leases_of(network)) for network in networks]
         for summary in summaries:
-            dead = [f"{one['container']}/{one['interface']}" for one in summary["attachments"] if one["gone"]]
+            dead = [f"{one['container']}/{one['interface']}" for one in summary["attachments"] if one["state"] == DEAD]
             for name in dead:
                 _remark([f"network {summary['name']}: {name}, {GONE}: {how_to_free(summary['name'])}"])
         rows = [
@@ -270,32 +281,60 @@ def ls(options: argparse.Namespace) -> int:
             )
             for summary in summaries
         ]
-        print(table(("NETWORK", "KIND", "PARENT", "SUBNETS", "ATTACHED", "FILE"), rows))
+        print(table(("NAME", "USE", "PARENT", "SUBNETS", "ATTACHED", "FILE"), rows))
     return 0
 
 
 def inspect(options: argparse.Namespace) -> int:
     network = find(options.dir, options.name)
-    document = _summary(network) | {"state": _state(network), "pools": _pools(network), "config": network.config}
+    leases = _leases_of(network)
+    pools, cluster = pool_uses(network, leases), cluster_view.of_network(network)
+    with Attachments() as found:
+        attachments = found.of(network, leases)
+        state = _state(network)
     if options.json:
+        document = _summary(network, leases) | {
+            "attachments": [attachment.as_json() for attachment in attachments],
+            "state": state,
+            "pools": [pool.as_json() for pool in pools],
+            **({"cluster": cluster} if cluster else {}),
+            "config": network.config,
+        }
         print(json.dumps(document, indent=2))
         return 0
     rows = [
         ("network", network.name),
         ("file", str(network.file)),
-        ("kind", network.use),
-        ("parent", f"{network.parent} ({document['state']})" if document["state"] else network.parent),
-        *(("pool", f"{pool['range']}: {pool['used']} of {pool['size']} addresses given") for pool in document["pools"]),
+        ("use", network.use),
+        ("parent", f"{network.parent} ({state})" if state else network.parent),
+        *(("pool", str(pool)) for pool in pools),
+        *cluster_view.rows(cluster),
         *_settings(network.config),
     ]
     print(table((), rows))
-    users = [
-        (x["container"], x["interface"], (", ".join(x["addresses"]) or "-") + f" ({GONE})" * x["gone"])
-        for x in document["attachments"]
-    ]
     print()
-    print(table(("CONTAINER", "INTERFACE", "ADDRESSES"), users))
+    shown = [
+        (
+            one.container,
+            one.interface,
+            one.state,
+            one.mac or "-",
+            ", ".join(one.addresses) or "-",
+            ", ".join(one.gateways) or "-",
+            str(one.vlan or "-"),
+            "yes" if one.host_access else "no",
+            one.namespace or "-",
+        )
+        for one in attachments
+    ]
+    print(table(COLUMNS, shown))
+    for one in attachments:
+        if one.state == DEAD:
+            _remark([f"{one.container}/{one.interface}, {GONE}: {how_to_free(network.name)}"])
     return 0
+
+
+COLUMNS = ("CONTAINER", "INTERFACE", "STATE", "MAC", "ADDRESSES", "GATEWAYS", "VLAN", "HOST ACCESS", "NAMESPACE")
 
 
 def _state(network: Network) -> str:
@@ -304,13 +343,17 @@ def _state(network: Network) -> str:
         return ""
     with Rtnl() as host:
         try:
-            parent = parents.plan(network.values, host).parent
+            plan = parents.plan(network.values, host)
         except CniError as error:
             return error.problem
-        if not parent:
-            return "not there: it is made with a container"
-        name = "" if parent.name == network.parent else f"{parent.name}: "
-        return f"{name}{'up' if parent.up else 'down'}, MTU {parent.mtu}{', made by us' * parents.is_ours(parent)}"
+    with Kernel() as kernel:
+        parent = kernel.link(index=plan.parent.index) if plan.parent else None
+    if not parent:
+        return "not there: it is made with a container"
+    told = "down" if not parent.up else "up" if parent.carrier else "up, but without a carrier"
+    ours = ", made by us" if plan.parent and parents.is_ours(plan.parent) else ""
+    name = "" if parent.name == network.parent else f"{parent.name}: "
+    return f"{name}{told}, MTU {parent.mtu}, MAC {parent.mac}{ours}"
 
 
 def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -328,9 +371,12 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from walk({key: value for key, value in config.items() if key not in told}, ())
 
 
-def _summary(network: Network) -> dict[str, Any]:
-    leases = leases_of(network.data_dir, network.name) if network.data_dir else []
-    dead = gone(network.name)
+def _leases_of(network: Network) -> list[Lease]:
+    return leases_of(network.data_dir, network.name) if network.data_dir else []
+
+
+def _summary(network: Network, leases: list[Lease]) -> dict[str, Any]:
+    dead, subnets = gone(network.name), subnets_of(network.config)
     return {
         "name": network.name,
         "file": str(network.file),
@@ -341,31 +387,12 @@ def _summary(network: Network) -> dict[str, Any]:
             {
                 "container": attachment.container_id,
                 "interface": attachment.ifname,
-                "addresses": [x.address for x in leases if (x.container, x.interface) == attachment],
-                "gone": attachment in dead,
+                "state": DEAD if attachment in dead else ALIVE,
+                "addresses": [with_length(lease.address, subnets) for lease in leases if is_of(lease, attachment)],
             }
             for attachment in attached(network.name)
         ],
     }
-
-
-def _pools(network: Network) -> list[dict[str, Any]]:
-    if not network.data_dir:
-        return []
-    given = [Address.parse(lease.address) for lease in leases_of(network.data_dir, network.name)]
-    return [
-        {"range": str(part), "size": part.size, "used": sum(_may_choose(part.ranges, address) for address in given)}
-        for part in range_sets(request_of(network.config))
-    ]
-
-
-def _may_choose(ranges: list[Range], address: Address) -> bool:
-    """One that was asked for may be outside of what is chosen from, and takes nothing from the pool."""
-    return any(
-        part.family == address.family and first <= address.value <= last
-        for part in ranges
-        for first, last in part.chosen
-    )
 
 
 def rm(options: argparse.Namespace) -> int:
@@ -387,7 +414,7 @@ def rm(options: argparse.Namespace) -> int:
         with_ipam = network.config if has_leases(network.config) else network.config | {"ipam": {}}
         running = {*attached(network.name)} - {*gone(network.name)}
         request = request_of(with_ipam, valid=[*running, *_of_other_plugins(network)])
-        Attachments(link_kind(network.config), choose).gc(request)
+        attach.Attachments(link_kind(network.config), choose).gc(request)
         network.file.unlink()
         print(printable(network.name))
     return 0

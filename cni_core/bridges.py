@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from _struct import Struct
 
+from cni_core.errors import CniError
 from cni_core.rtnl.messages import IFLA_VLAN_ID, NLM_F_DUMP, Message, attributes
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +42,19 @@ def dropped(parent: Link, rtnl: Rtnl) -> tuple[str, str] | None:
         return None
     try:
         members = rtnl.dump(get_vlans(bridge.index), vlans_of)
-    except KernelError:  # before Linux 5.6
-        return None
+    except CniError as error:
+        if not error.errno:
+            raise
+        return None  # before Linux 5.6
     if any(number in one for several in members for one in several):
         return None
-    why = f"{bridge.name} filters VLANs and is no member of {number}, so {parent.name} reaches nobody by its ports"
-    return why, f"bridge vlan add dev {bridge.name} vid {number} self"
+    return in_words(bridge.name, parent.name, number)
+
+
+def in_words(bridge: str, vlan: str, number: int) -> tuple[str, str]:
+    """That a bridge drops a VLAN of its own link, and the command that tells it of that."""
+    why = f"{bridge} filters VLANs and is no member of {number}, so {vlan} reaches nobody by its ports"
+    return why, f"bridge vlan add dev {bridge} vid {number} self"
 
 
 def get_vlans(bridge: int) -> Message:

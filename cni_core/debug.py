@@ -12,7 +12,7 @@ from errno import errorcode
 from posix import O_APPEND, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_WRONLY, getpid, open as open_fd, write
 from time import monotonic
 
-from cni_core import attach, files, link, netns, shared, sysctl, undo
+from cni_core import attach, files, link, netns, proof, shared, sysctl, undo
 from cni_core.address import Address, format_mac
 from cni_core.names import printable
 from cni_core.rtnl import messages as m, neighbours as n, socket
@@ -87,7 +87,7 @@ def begin(path: str, environ: Mapping[bytes, bytes], stdin: bytes) -> Callable[[
     trace.announce(shared, "join", lambda *_: "claim the parent")
     trace.announce(shared, "leave", lambda *_, **__: "forget the attachment")
     trace.announce(link, "configure", lambda *_: "configure the link")
-    trace.announce(link, "verify", lambda *_: "compare the link with the result")
+    trace.announce(proof, "verify", lambda *_: "compare the link with the result")
     trace.wrap(attach.Attachments, "_ask", lambda plugin, request, *_: f"ipam {request.ipam.get('type', 'none')}: ADD")
     trace.wrap(sysctl, "read", lambda *path: f"sysctl {'.'.join(path)}")
     trace.wrap(sysctl, "write", lambda value, *path: f"sysctl -w {'.'.join(path)}={value}")
@@ -106,7 +106,7 @@ def _of_a_file(what: str) -> Callable[..., str]:
 
 def _shown(value: Any) -> str:
     """A value that a function gives, short enough to read."""
-    if isinstance(value, list) and all(isinstance(part, m.Reply) for part in value):
+    if isinstance(value, list) and all(isinstance(part, tuple) for part in value):
         return "; ".join(reply_words(part) for part in value)
     text = dumps(value.to_json("1.1.0")).decode() if hasattr(value, "to_json") else repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
@@ -165,21 +165,22 @@ def _route(route: m.Route | None) -> str:
 
 def reply_words(reply: m.Reply) -> str:
     """As iproute2 shows it; of an error its name, and the kernel's own words."""
-    if reply.kind == m.NLMSG_ERROR:
+    kind, _, _, body = reply
+    if kind == m.NLMSG_ERROR:
         errno, words = m.decode_error(reply)
         return f"{errorcode.get(errno, str(errno))} {words}".rstrip() if errno else "ok"
-    if reply.kind == m.NLMSG_DONE:
+    if kind == m.NLMSG_DONE:
         return "end of the list"
-    if reply.kind == m.RTM_NEWLINK:
-        link = m.Link(reply.body)
+    if kind == m.RTM_NEWLINK:
+        link = m.Link(body)
         below = f"@if{link.parent}" if link.parent else ""
         state = "up" if link.up else "down"
         mac = format_mac(link.mac)
         return f"{link.index}: {link.name}{below} {link.kind or 'physical'} {state} mtu {link.mtu} {mac} {link.alias}"
-    if reply.kind == m.RTM_NEWADDR:
-        address = m.InterfaceAddress(reply.body)
+    if kind == m.RTM_NEWADDR:
+        address = m.InterfaceAddress(body)
         return f"{address.cidr} dev if{address.index} flags {address.flags:#x}"
-    if reply.kind == n.RTM_NEWNEIGH:
-        neighbour = n.Neighbour(reply.body)
+    if kind == n.RTM_NEWNEIGH:
+        neighbour = n.Neighbour(body)
         return f"lladdr {format_mac(neighbour.mac)} state {neighbour.state:#x}"
-    return _route(m.Route.decode(reply.body)) if reply.kind == m.RTM_NEWROUTE else f"a message of type {reply.kind}"
+    return _route(m.Route.decode(body)) if kind == m.RTM_NEWROUTE else f"a message of type {kind}"

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     Commands = Callable[[str, list[str]], int]
 
 
+_OF_NETAVARK = ("info", "create", "setup", "teardown")  # its plugin API's subcommands
 _VERSION_MILLISECONDS = 100
 _STDOUT_SECONDS = 30  # for a runtime to read
 _STDIN_SECONDS = 30  # for a runtime to go on writing, or to close it
@@ -79,6 +80,8 @@ def main(plugins: Mapping[str, Callable[[], Plugin]], commands: Callable[[], Com
     name = called if called in plugins else next(iter(plugins))
     if b"CNI_COMMAND" in process_environ:
         _exit(_called_by_runtime(plugins[name]))
+    if sys.argv[1:] and sys.argv[1] in _OF_NETAVARK and name == next(iter(plugins)):
+        _exit(_called_by_netavark(sys.argv[1:], plugins[name]))
     _exit(_called_by_hand(name, plugins[name], commands))
 
 
@@ -89,21 +92,26 @@ def call(environ: Mapping[bytes, bytes], stdin: bytes, plugin: Callable[[], Plug
     """
     versions: list[str] = []
     try:
-        document = _answer(_environment(environ), stdin, plugin, versions)
+        document = _or_one_error(lambda: _answer(_environment(environ), stdin, plugin, versions))
     except CniError as error:
-        failure = error
-    except ModuleNotFoundError:
+        return _failure(error, versions[0] if versions else _error_version(stdin))
+    return 0, b"" if document is None else dumps(document) + b"\n"
+
+
+def _or_one_error(answer: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What it gives. Whatever it raises is a CniError, but for the ModuleNotFoundError that is for the second tier."""
+    try:
+        return answer()
+    except (CniError, ModuleNotFoundError):
         raise
     except Interrupted as signal:
-        failure = CniError(TRY_AGAIN_LATER, f"{signal} ended the call; what it had done is undone")
+        raise CniError(TRY_AGAIN_LATER, f"{signal} ended the call; what it had done is undone") from None
     except OSError as error:
-        failure = CniError(IO_FAILURE, f"the system refused {error.filename or 'a call'}: {strerror(error)}")
+        problem = f"the system refused {error.filename or 'a call'}: {strerror(error)}"
+        raise CniError(IO_FAILURE, problem) from None
     except Exception as error:  # a defect of ours is still one CNI error, and no traceback
         message = f"internal error: {type(error).__name__}: {error}"
-        failure = CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it.")
-    else:
-        return 0, b"" if document is None else dumps(document) + b"\n"
-    return _failure(failure, versions[0] if versions else _error_version(stdin))
+        raise CniError(INTERNAL, message, f"It is of {_innermost(error)}; please report it.") from None
 
 
 def _innermost(error: BaseException) -> str:
@@ -208,6 +216,31 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
         return status
     except ModuleNotFoundError as missing:
         return _told(_failure(second_tier.begin_anew(str(missing), stdin), _error_version(stdin)))
+
+
+def _called_by_netavark(arguments: list[str], plugin: Callable[[], Plugin]) -> int:
+    """The exit status. Its errors are told in its own form, {"error": MESSAGE}."""
+    stdin: bytes | None = None
+    try:
+        from cni_core.netavark import calls
+
+        stdin = b"" if arguments[0] == calls.INFO else _read_all(0)
+        say = _debugging(stdin)
+        document = _or_one_error(lambda: calls.answer(arguments, stdin or b"", plugin()))
+        told = b"" if document is None else dumps(document) + b"\n"
+        say(f"answer {told.decode()}")
+        if _write(1, told):
+            return 0
+        if arguments[0] == calls.SETUP:  # nobody learns of the attachment
+            sys.argv[1] = arguments[0] = calls.TEARDOWN
+            _or_one_error(lambda: calls.answer(arguments, stdin or b"", plugin()))
+        return 1
+    except ModuleNotFoundError as missing:
+        failure = second_tier.begin_anew(str(missing), stdin)
+    except CniError as error:
+        failure = error
+    message = f"{failure.msg}. {failure.details}" if failure.details else failure.msg
+    return _told((1, dumps({"error": message}) + b"\n"))
 
 
 def _debugging(stdin: bytes) -> Callable[[str], None]:

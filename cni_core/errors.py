@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_core.rtnl.messages import Message
+
     Path = tuple[str | int, ...]
 
 INCOMPATIBLE_VERSION = 1
@@ -64,14 +66,19 @@ class CniError(Exception):
 
     code is one of this module's; problem says what is wrong, in plain words; details what to do about it; path where in
     the configuration it is, as keys and places in lists: ("ipam", "ranges", 0, 1), empty where it is nowhere there.
+    refused: the message that the kernel refused, if it did, and errno, why (0: it did not).
     """
 
-    def __init__(self, code: int, problem: str, details: str = "", *, path: Path = ()) -> None:
+    def __init__(
+        self, code: int, problem: str, details: str = "", *, path: Path = (), refused: tuple[Message, int] | None = None
+    ) -> None:
         super().__init__(located(path, problem))
         self.code = code
         self.problem = problem
         self.details = details
         self.path = path
+        self.refused: Message | None = refused[0] if refused else None
+        self.errno = refused[1] if refused else 0
 
     @property
     def msg(self) -> str:

@@ -18,7 +18,7 @@ from _socket import AF_INET, AF_INET6
 from errno import EEXIST, ENODEV
 
 from cni_core import sysctl
-from cni_core.address import Cidr, format_mac
+from cni_core.address import Address, Cidr, format_mac
 from cni_core.errors import CHECK_DIFFERS, INTERFACE_EXISTS, INVALID_CONFIG, ROUTE_CONFLICT, CniError
 from cni_core.names import HOST_ACCESS_PROTOCOL, LONGEST_NAME, short_name
 from cni_core.result import Interface
@@ -36,14 +36,13 @@ from cni_core.rtnl.messages import (
     Route,
     del_link,
     mark_and_raise,
+    new_address,
     new_pair,
     new_route,
 )
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_core.address import Address
     from cni_core.names import Attachment
     from cni_core.netns import Place
     from cni_core.network import Network
@@ -55,6 +54,10 @@ if TYPE_CHECKING:
 
 KIND = "veth"
 MAC = bytes.fromhex("0200000000fe")  # of both ends, of every pair: locally administered, and never on a wire
+# Of the host's end of each pair by which the node forwards: IANA's dummy address, which is nobody's (RFC 7600). A node
+# that masquerades, as kube-proxy does, takes the first address of the link that a packet leaves by; for one without any
+# it takes another link's (inet_select_addr, net/ipv4/devinet.c), docker0's say, to which no container has a way.
+MASQUERADE = Cidr(Address(AF_INET, 0xC0000008), 32)
 _LONGEST_ALIAS = 255  # IFALIASZ less its end, linux/if.h
 _UNFIT = {AF_INET: 0, AF_INET6: IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED}
 
@@ -95,7 +98,7 @@ def remove(attachment: Attachment, host: Place) -> None:
     if link and link.kind == KIND:
         try:
             host.rtnl.execute(del_link(link.index))
-        except KernelError as error:
+        except CniError as error:
             if error.errno != ENODEV:  # else another DEL was faster, or the container's end
                 raise
 
@@ -142,14 +145,16 @@ class Access:
             raise CniError(CHECK_DIFFERS, f"the new link {outer} vanished")
         for name, value in _NO_ADDRESSES:
             sysctl.try_to_write(value, "net", "ipv6", "conf", outer, name)
+        forwards = any(prefix.family == AF_INET for prefix in self._prefixes)
+        masquerade = [MASQUERADE] if forwards else []
         # The container is not to use the host as a router, but where its network says so.
-        sysctl.write("1" if self._prefixes else "0", "net", "ipv4", "conf", outer, "forwarding")
+        sysctl.write("1" if forwards else "0", "net", "ipv4", "conf", outer, "forwarding")
         # A packet may come by the pair of another attachment of the container's than the one that leads back.
         sysctl.write("0", "net", "ipv4", "conf", outer, "rp_filter")
         with container.entered():
             for name, value in _NO_ADDRESSES:
                 sysctl.try_to_write(value, "net", "ipv6", "conf", inner, name)
-        to_host = routes_to_host(own, self.addresses, self._prefixes, end.parent, carrier=carrier)
+        to_host = routes_to_host(own, self.addresses, self._prefixes + masquerade, end.parent, carrier=carrier)
         container.rtnl.execute(
             mark_and_raise(end.parent, inner, attachment.link_name), *(new_route(route) for route in to_host)
         )
@@ -157,10 +162,11 @@ class Access:
         try:
             host.rtnl.execute(
                 mark_and_raise(end.index, outer, str(attachment)[:_LONGEST_ALIAS]),
+                *(new_address(end.index, cidr) for cidr in masquerade),
                 *(new_route(route, beside=False) for route in to_container),
             )
-        except KernelError as error:
-            if error.refused.kind == RTM_NEWROUTE and error.errno == EEXIST:
+        except CniError as error:
+            if error.refused and error.refused.kind == RTM_NEWROUTE and error.errno == EEXIST:
                 raise _conflict(to_container, end, host.rtnl) from None
             raise
         mac = format_mac(MAC)
@@ -173,7 +179,7 @@ def _create(task: Task, outer: str, inner: str, mtu: int) -> None:
     message = new_pair(outer, inner, netns=task.container.fd, mac=MAC, mtu=mtu, group=attachment.group)
     try:
         host.execute(message)
-    except KernelError as error:
+    except CniError as error:
         if error.errno != EEXIST:
             raise
         existing = task.container.rtnl.link(inner)

@@ -6,7 +6,7 @@ the first container of a range that has its address.
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6
+from _socket import AF_UNSPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 def needed(parent: Link, rtnl: Rtnl) -> dict[Address, str]:
     """Each with the reason, as the end of a sentence about the address."""
     found = {}
-    for family in (AF_INET, AF_INET6):
-        for route in rtnl.routes(family, parent.index):
-            for gateway in route.gateways:
-                if gateway:
-                    found[gateway] = f"is the next hop of the host's own route to {route.dst}, on {parent.name}"
+    for route in rtnl.routes(AF_UNSPEC, parent.index):
+        for gateway in route.gateways:
+            if gateway:
+                found[gateway] = f"is the next hop of the host's own route to {route.dst}, on {parent.name}"
     for address in rtnl.addresses(parent.index):
         found[address.cidr.address] = f"is the host's own, on {parent.name}"
     return found

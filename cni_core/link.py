@@ -31,7 +31,6 @@ from cni_core.rtnl.messages import (
     new_route,
     raise_link,
 )
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,13 +86,13 @@ def create(task: Task, parent: Link, mtu: int, mac: bytes) -> Link:
     try:
         try:
             task.home.rtnl.execute(message)
-        except KernelError as error:
+        except CniError as error:
             left = inside.link(name) if error.errno == EEXIST else None
             if not left:
                 raise
             inside.execute(del_link(left.index))  # a killed ADD's
             task.home.rtnl.execute(message)
-    except KernelError as error:
+    except CniError as error:
         if error.errno in (EBUSY, EINVAL):
             raise CniError(
                 PARENT_UNUSABLE,
@@ -206,12 +205,13 @@ def _execute(task: Task, link: Link, parent: Link, messages: list[Message]) -> N
     """Carries them out in the container. In plain words, where the kernel refuses what somebody else has."""
     try:
         task.container.rtnl.execute(*messages)
-    except KernelError as error:
+    except CniError as error:
         from cni_core import taken
 
-        if error.refused.kind == RTM_NEWADDR and error.errno == EADDRINUSE:
+        refused = error.refused
+        if refused and refused.kind == RTM_NEWADDR and error.errno == EADDRINUSE:
             raise taken.Duplicate(
-                InterfaceAddress(error.refused.body).cidr.address,
+                InterfaceAddress(refused.body).cidr.address,
                 f"another container on {parent.name}",
                 "Give the networks of one parent ranges of their own, or leave that container.",
             ) from None
@@ -291,7 +291,7 @@ def remove(attachment: Attachment, kind: LinkKind, container: Place, recorded: i
         if link and link.kind in kinds and (recorded or not _is_anothers(link, attachment)):
             try:
                 _delete(link, attachment, inside)
-            except KernelError as error:
+            except CniError as error:
                 if error.errno != ENODEV:  # else another DEL was faster
                     raise
 
@@ -302,7 +302,7 @@ def _delete(link: Link, attachment: Attachment, inside: Rtnl) -> None:
         try:
             inside.execute(del_group(link.group))
             return
-        except KernelError as error:
+        except CniError as error:
             if error.errno != EOPNOTSUPP:  # else the container's root put something into it that cannot be deleted
                 raise
     inside.execute(del_link(link.index))

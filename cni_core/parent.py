@@ -1,14 +1,13 @@
 """Which link carries the container's: one that the configuration names, a VLAN of it, the default route's, or a dummy.
 
-plan() looks at what is there and tells what would have to be made; make() alone writes. The VLANs and dummies that it
-makes are marked as ours by an alias, and go when nothing is on them (cni_core.shared).
+plan() looks at what is there and tells what would have to be made, which making.py does: VLANs and dummies, marked as
+ours by an alias, which go when nothing is on them (cni_core.shared).
 """
 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 
-from cni_core import sysctl
 from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_CONFIG, PARENT_UNUSABLE, CniError
 from cni_core.files import is_there_a_policy
@@ -19,23 +18,15 @@ from cni_core.rtnl.messages import (
     RT_TABLE_MAIN,
     RTN_UNICAST,
     del_link,
-    mark,
-    mark_and_raise,
-    new_parent,
-    u16,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_core.contracts import LinkKind
-    from cni_core.netns import Place
     from cni_core.network import Network
     from cni_core.rtnl.messages import Link
     from cni_core.rtnl.socket import Rtnl
 
-# Of a link that we make, before it comes up: else the host has, by a router's advertisement on that VLAN, an address
-# and a default route there, and answers (Documentation/networking/ip-sysctl.rst).
-_NO_PART = (("accept_ra", "0"), ("addr_gen_mode", "1"))  # the latter: no link-local address
 ALIAS = "cni-vlan"  # of the links that are ours: what lacks it is somebody else's
 
 # Kinds of link that take all frames of their ports (netdev_rx_handler_register), so that macvlan and ipvlan cannot.
@@ -45,24 +36,15 @@ _DEFAULTS = (Cidr(Address(AF_INET, 0), 0), Cidr(Address(AF_INET6, 0), 0))  # of 
 _LEAST_MTU = 68  # ETH_MIN_MTU, linux/if_ether.h: IPv4 can do with it (RFC 791)
 
 
-class Missing:
-    """A link that would have to be made: its name, and its VLAN id (of the link below), 0 for a dummy."""
-
-    __slots__ = ("name", "vlan")
-
-    def __init__(self, name: str, vlan: int = 0) -> None:
-        self.name = name
-        self.vlan = vlan
-
-
 class Plan:
     """there: the links that there are, each of which the next is a VLAN of, if the name of the parent tells as much;
-    missing: what would have to be made on the last of them, in that order.
+    missing: what would have to be made on the last of them, in that order, each by its name, and its VLAN id (of the
+    link below), 0 for a dummy.
     """
 
     __slots__ = ("missing", "there")
 
-    def __init__(self, there: list[Link], missing: list[Missing]) -> None:
+    def __init__(self, there: list[Link], missing: list[tuple[str, int]]) -> None:
         self.there = there
         self.missing = missing
 
@@ -79,14 +61,14 @@ class Plan:
     @property
     def is_unfinished(self) -> bool:
         """Whether one of ours is not marked or not up: a killed ADD left it so, or what it is on was down."""
-        return any(_is_unfinished(link) for link in self.there)
+        return any(is_unfinished(link) for link in self.there)
 
     @property
     def absent(self) -> str:
         """In words, that the parent is not there yet."""
         if not self.there:
-            return f"the parent {self.missing[0].name} of an internal network does not exist"
-        return f"VLAN {self.missing[0].vlan} of {self.there[-1].name} does not exist"
+            return f"the parent {self.missing[0][0]} of an internal network does not exist"
+        return f"VLAN {self.missing[0][1]} of {self.there[-1].name} does not exist"
 
 
 def plan(network: Network, rtnl: Rtnl) -> Plan:
@@ -99,9 +81,9 @@ def plan(network: Network, rtnl: Rtnl) -> Plan:
                 "Leave them out, or leave `internal` out for a network on the parent.",
                 path=("internal",),
             )
-        name = _own_name(f"internal {network.name}")
+        name = own_name(f"internal {network.name}")
         link = rtnl.link(name)
-        return Plan([link], []) if link else Plan([], [Missing(name)])
+        return Plan([link], []) if link else Plan([], [(name, 0)])
     found = _named(network.masters, rtnl) if network.masters else Plan([_default_route(rtnl)], [])
     parent = found.parent
     if not network.vlan or (parent and parent.kind == "vlan" and parent.number(IFLA_VLAN_ID) == network.vlan):
@@ -116,20 +98,20 @@ def refuse_unusable(plan: Plan, rtnl: Rtnl) -> None:
         return
     if lower.type != ARPHRD_ETHER and not lower.loopback:
         kind = lower.kind or f"a link of type {lower.type}"
-        raise _unusable(
+        raise unusable(
             f"{lower.name} is no Ethernet ({kind}), so it carries no macvlan, ipvlan or VLAN",
             "Name a link that is: `ip link` shows link/ether beside it.",
         )
     if plan.missing:
         return
     if lower.loopback:
-        raise _unusable(
+        raise unusable(
             f"{lower.name} is a loopback link, which carries no frames",
             "Name a link of the network; for containers that reach each other alone: `internal`.",
         )
     owner = rtnl.link(index=lower.master) if lower.master else None
     if owner and owner.kind in _PORT_OWNERS:
-        raise _unusable(
+        raise unusable(
             f"{lower.name} is a port of the {owner.kind} {owner.name}, which takes all its frames",
             f"Use {owner.name} itself as the parent, or another link.",
         )
@@ -147,7 +129,7 @@ def carrier_of(parent: Link, kind: LinkKind, rtnl: Rtnl) -> Link:
 def names_of(plan: Plan, kind: LinkKind, rtnl: Rtnl) -> list[str]:
     """By what an administrator may mean the parent: its name, and of a VLAN that of the link below with the number."""
     if plan.missing:
-        return [plan.missing[-1].name]
+        return [plan.missing[-1][0]]
     parent = carrier_of(plan.there[-1], kind, rtnl)
     below = rtnl.link(index=parent.parent) if parent.kind == "vlan" and parent.parent_nsid is None else None
     return [parent.name, *([f"{below.name}.{parent.number(IFLA_VLAN_ID)}"] if below else [])]
@@ -162,22 +144,7 @@ def refuse_forbidden(plan: Plan, network: Network, kind: LinkKind, rtnl: Rtnl) -
     names = names_of(plan, kind, rtnl)
     why = of_the_node().refuses_parent(names)
     if why:
-        raise _unusable(f"{' or '.join(dict.fromkeys(names))} cannot be the parent: {why}")
-
-
-def make(plan: Plan, home: Place) -> Link:
-    """The parent, in the place where it belongs, made if it is not there, and brought up with what it is on of ours.
-
-    What is on a link that is down cannot be (ENETDOWN): it comes up with that, as VLANs do (vlan_device_event,
-    net/8021q/vlan.c), and a link that is somebody else's is theirs to bring up.
-    """
-    below: Link | None = None
-    for link in plan.there:
-        below = _raised(link, below, home)
-    for missing in plan.missing:
-        below = _made(missing, below, home)
-    assert below
-    return below
+        raise unusable(f"{' or '.join(dict.fromkeys(names))} cannot be the parent: {why}")
 
 
 def remove(index: int, rtnl: Rtnl) -> int:
@@ -193,7 +160,7 @@ def is_ours(link: Link) -> bool:
     return link.alias == ALIAS or is_short_name(_OWN_NAMES, link.name)
 
 
-def _is_unfinished(link: Link) -> bool:
+def is_unfinished(link: Link) -> bool:
     return is_ours(link) and not (link.up and link.alias)
 
 
@@ -221,7 +188,7 @@ def refuse_mtu(network: Network, parent: Link) -> None:
 
 def _named(names: list[str], rtnl: Rtnl) -> Plan:
     for name in names:
-        link = _existing(name, rtnl)
+        link = existing(name, rtnl)
         if link:
             return Plan([link], [])
     for name in names:
@@ -262,21 +229,21 @@ def _refuse_label(name: str, rtnl: Rtnl) -> None:
         )
 
 
-def _existing(name: str, rtnl: Rtnl) -> Link | None:
+def existing(name: str, rtnl: Rtnl) -> Link | None:
     """By any of its names."""
     return rtnl.link_by_any_name(name) if len(name.encode()) <= LONGEST_ALTERNATIVE and ":" not in name else None
 
 
 def _with_vlan(below: Plan, number: int, rtnl: Rtnl) -> Plan:
     """The VLAN of a parent by its number, whatever its name; the usual one is looked at first."""
-    name = f"{below.missing[-1].name if below.missing else below.there[-1].name}.{number}"
+    name = f"{below.missing[-1][0] if below.missing else below.there[-1].name}.{number}"
     parent = below.parent
     if not parent:
-        return Plan(below.there, [*below.missing, Missing(name, number)])
+        return Plan(below.there, [*below.missing, (name, number)])
     link = rtnl.link(name) if len(name.encode()) <= LONGEST_NAME else None
     if not (link and _is_vlan(link, parent, number)):
         link = next(iter(rtnl.links(lambda link: _is_vlan(link, parent, number))), None)
-    return Plan([*below.there, link], []) if link else Plan(below.there, [Missing(name, number)])
+    return Plan([*below.there, link], []) if link else Plan(below.there, [(name, number)])
 
 
 def _is_vlan(link: Link, below: Link, number: int) -> bool:
@@ -307,48 +274,10 @@ def _default_route(rtnl: Rtnl) -> Link:
     )
 
 
-# What is made
-
-
-def _raised(link: Link, below: Link | None, home: Place) -> Link:
-    """One of ours that is down is brought up; what others took down is theirs to bring up."""
-    if not _is_unfinished(link):
-        return link
-    below = below or (home.rtnl.link(index=link.parent) if link.parent else None)
-    return _finished(link, link.name, below and _raised(below, None, home), home)
-
-
-def _made(missing: Missing, below: Link | None, home: Place) -> Link:
-    """The new link, marked as ours, up, and under its name if that is free and short enough, else the one it has."""
-    if below:
-        made = _own_name(missing.name)
-        message = new_parent(made, "vlan", u16(IFLA_VLAN_ID, missing.vlan), below=below.index)
-    else:
-        made = missing.name
-        message = new_parent(made, "dummy", b"", below=0)
-    rtnl = home.rtnl
-    rtnl.execute(message)
-    link = rtnl.link(made)
-    if not link:
-        raise _unusable(f"the new link {made} vanished")
-    free = made != missing.name and not _existing(missing.name, rtnl) and len(missing.name.encode()) <= LONGEST_NAME
-    return _finished(link, missing.name if free else made, below, home)
-
-
-def _finished(link: Link, name: str, below: Link | None, home: Place) -> Link:
-    """Marked as ours, named, and up unless it is on a link that is down. The host itself takes no part in it."""
-    with home.entered():
-        for setting, value in _NO_PART:
-            sysctl.try_to_write(value, "net", "ipv6", "conf", link.name, setting)
-    finish = mark if below and not below.up else mark_and_raise
-    home.rtnl.execute(finish(link.index, name, ALIAS))
-    return home.rtnl.link(index=link.index) or link
-
-
-def _own_name(text: str) -> str:
+def own_name(text: str) -> str:
     """The name that a link of ours is made under. Nobody else has such: what a killed ADD left is known by it."""
     return short_name(_OWN_NAMES, text)
 
 
-def _unusable(problem: str, details: str = "") -> CniError:
+def unusable(problem: str, details: str = "") -> CniError:
     return CniError(PARENT_UNUSABLE, problem, details, path=("master",))

@@ -17,7 +17,6 @@ from cni_core.address import format_mac
 from cni_core.errors import TRY_AGAIN_LATER, CniError
 from cni_core.lent import Lent
 from cni_core.rtnl.neighbours import ask_neighbour, del_neighbour
-from cni_core.rtnl.socket import KernelError
 from cni_core.taken import Duplicate
 
 TYPE_CHECKING = False
@@ -93,8 +92,9 @@ class Question:
     def _forget(self, addresses: Sequence[Address]) -> None:
         try:
             self._rtnl.execute(*[del_neighbour(self._link.index, address) for address in addresses])
-        except KernelError:  # the kernel has forgotten it by itself
-            pass
+        except CniError as error:
+            if not error.errno:  # else the kernel has forgotten it by itself
+                raise
 
 
 def refuse_taken(rtnl: Rtnl, parent: Link, addresses: Sequence[Address]) -> None:

@@ -29,54 +29,14 @@ _NOBODY = Attachment("", "")
 _ASKING = short_name("cni", "probe")  # of links beside the parent; in a container they have the attachment's name
 
 
-class SharedParent:
-    """A parent: "NAMESPACE.INDEX", the inode of its network namespace and the link's index there."""
-
-    __slots__ = ("index", "namespace")
-
-    def __init__(self, namespace: int, index: int) -> None:
-        self.namespace = namespace
-        self.index = index
-
-    @classmethod
-    def parse(cls, key: str) -> SharedParent | None:
-        namespace, _, index = key.partition(".")
-        return cls(int(namespace), int(index)) if namespace.isdigit() and index.isdigit() else None
-
-    def __str__(self) -> str:
-        return f"{self.namespace}.{self.index}"
-
-    def remove_unused(self, records: Records, host: Place, container: Place | None) -> None:
-        """If it is ours and nothing of anybody's is on it; then likewise the one below."""
-        home = next((place for place in (host, container) if place and place.inode == self.namespace), None)
-        index = self.index
-        while home and index and not records.use(str(SharedParent(self.namespace, index))):
-            parent = home.rtnl.link(index=index)
-            if not parent or not parents.is_ours(parent) or carries_anything(parent, home):
-                return
-            index = parents.remove(parent.index, home.rtnl)
+def parent_key(namespace: int, index: int) -> str:
+    """Of a parent, in the records: "NAMESPACE.INDEX", the inode of its network namespace and the link's index there."""
+    return f"{namespace}.{index}"
 
 
-class SharedRoute:
-    """A host route: its parent's key, and the subnet with "_" for its "/", as in "4026531840.2,10.8.1.0_24"."""
-
-    __slots__ = ("parent", "subnet")
-
-    def __init__(self, parent: SharedParent, subnet: Cidr) -> None:
-        self.parent = parent
-        self.subnet = subnet
-
-    @classmethod
-    def parse(cls, key: str) -> SharedRoute | None:
-        before, comma, after = key.partition(",")
-        parent = SharedParent.parse(before)
-        try:
-            return cls(parent, Cidr.parse(after.replace("_", "/"))) if parent and comma else None
-        except ValueError:
-            return None
-
-    def __str__(self) -> str:
-        return f"{self.parent},{str(self.subnet).replace('/', '_')}"
+def route_key(parent: str, subnet: Cidr) -> str:
+    """Of a host route: its parent's key, and the subnet with "_" for its "/", as in "4026531840.2,10.8.1.0_24"."""
+    return f"{parent},{str(subnet).replace('/', '_')}"
 
 
 def has_host_routes(kind: LinkKind, network: Network) -> bool:
@@ -101,13 +61,15 @@ def join(task: Task, steps: Steps) -> tuple[Link, int]:
         parents.refuse_forbidden(plan, network, task.kind, home.rtnl)
         parent = plan.parent
         if not parent or plan.is_unfinished:
+            from cni_core.making import make  # not for a call to pay for whose parent is there
+
             parent = steps.take(
                 "make the parent",
-                lambda: parents.make(plan, home),
+                lambda: make(plan, home),
                 lambda: _remove_orphan(network, task.host, task.container),
             )
         parent = parents.carrier_of(parent, task.kind, home.rtnl)
-        key = str(SharedParent(home.inode, parent.index))
+        key = parent_key(home.inode, parent.index)
         _claim(task, parent, key, records)
         before = records.of(attachment)
 
@@ -139,10 +101,10 @@ def add_host_routes(task: Task, steps: Steps, parent: Link, subnets: list[Cidr])
             hostroutes.refuse_conflicts(subnets, parent, routes, host.rtnl)
         in_the_way = hostroutes.conflicts(subnets, parent, routes, host.rtnl)
         wanted = [subnet for subnet in subnets if subnet not in in_the_way]
-        key, before = SharedParent(host.inode, parent.index), records.of(attachment)
+        key, before = parent_key(host.inode, parent.index), records.of(attachment)
 
         def make() -> None:
-            needed = [str(SharedRoute(key, subnet)) for subnet in wanted]
+            needed = [route_key(key, subnet) for subnet in wanted]
             records.add(attachment, network.name, task.container.inode, needed)
             messages = [new_route(route, beside=False) for route in hostroutes.missing(wanted, parent, routes)]
             if messages and parent.up:  # else the kernel takes none (ENETDOWN); the next ADD makes them
@@ -158,8 +120,8 @@ def recorded_subnets(task: Task, parent: Link, subnets: list[Cidr]) -> list[Cidr
             record = records.of(task.attachment)
     except FileNotFoundError:
         return []
-    key, used = SharedParent(task.host.inode, parent.index), set(record.used if record else ())
-    return [subnet for subnet in subnets if str(SharedRoute(key, subnet)) in used]
+    key, used = parent_key(task.host.inode, parent.index), set(record.used if record else ())
+    return [subnet for subnet in subnets if route_key(key, subnet) in used]
 
 
 def _restore(task: Task, before: Record | None) -> None:
@@ -245,14 +207,24 @@ def _remove(
     keys: list[str], records: Records, network: Network, host: Place, container: Place | None, *, routed: bool
 ) -> None:
     """Removes the shared things of those keys, which nobody needs any more, and a parent that nobody recorded."""
-    if routed or any(SharedRoute.parse(key) for key in keys):
+    if routed or any("," in key for key in keys):
         # All at once: with those of the keys go others that nobody needs, of which a record may have been lost.
         remove_unused_routes(records, host)
     for key in keys:
-        parent = SharedParent.parse(key)
-        if parent:
-            parent.remove_unused(records, host, container)
+        namespace, _, index = key.partition(".")
+        if namespace.isdigit() and index.isdigit():
+            _remove_unused_parents(int(namespace), int(index), records, host, container)
     _remove_unrecorded_parent(records, network, host, container)
+
+
+def _remove_unused_parents(namespace: int, index: int, records: Records, host: Place, container: Place | None) -> None:
+    """Removes the parent of that key if it is ours and nothing of anybody's is on it; then likewise the one below."""
+    home = next((place for place in (host, container) if place and place.inode == namespace), None)
+    while home and index and not records.use(parent_key(namespace, index)):
+        parent = home.rtnl.link(index=index)
+        if not parent or not parents.is_ours(parent) or carries_anything(parent, home):
+            return
+        index = parents.remove(parent.index, home.rtnl)
 
 
 def remove_unused_routes(records: Records, host: Place) -> None:
@@ -263,8 +235,8 @@ def remove_unused_routes(records: Records, host: Place) -> None:
 
     unused: dict[int, dict[Cidr, Route]] = {}  # by the parent's index and the subnet
     for route in hostroutes.ours(hostroutes.main_table(host.rtnl)):
-        key = SharedRoute(SharedParent(host.inode, route.links[0]), route.dst)
-        if not records.is_used(str(key)):
+        key = route_key(parent_key(host.inode, route.links[0]), route.dst)
+        if not records.is_used(key):
             unused.setdefault(route.links[0], {})[route.dst] = route
     for parent, routes in unused.items():
         needed = _addressed(routes, parent, host)
@@ -306,7 +278,7 @@ def _remove_unrecorded_parent(records: Records, network: Network, host: Place, c
     except CniError:
         return
     if lower:
-        SharedParent(home.inode, lower.index).remove_unused(records, host, container)
+        _remove_unused_parents(home.inode, lower.index, records, host, container)
 
 
 # STATUS, and for people
@@ -329,7 +301,7 @@ def refuse_other_use(kind: LinkKind, network: Network, parent: Link, host: Place
 
     parent = parents.carrier_of(parent, kind, host.rtnl)
     with Records(create=True) as records, Uppers(parent, host, _ASKING, host) as uppers:
-        key = str(SharedParent(host.inode, parent.index))
+        key = parent_key(host.inode, parent.index)
         claim = Claim(kind, network, key, records, _NOBODY)
         if not is_evident(kind, network, records.use(key)):
             claim.settle(uppers, lambda: _on(parent, host, host))

@@ -36,7 +36,7 @@ def loads(data: bytes, limit: int = MAX_BYTES) -> object:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
-    value, end = _value(text, _skip(text, 0), 0)
+    value, end = _value(text, 0, 0)
     end = _skip(text, end)
     if end != len(text):
         raise _error(text, end, "more text after the value")
@@ -63,7 +63,12 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
+# Every call pays for this. Most texts come from programs, which put no whitespace between the parts: it is looked for
+# where something else is not what it must be.
+
+
 def _value(text: str, at: int, depth: int) -> tuple[object, int]:
+    """The value at a place, or behind the whitespace there; the place behind it."""
     char = text[at : at + 1]
     if char == '"':
         return _string(text, at + 1)
@@ -77,6 +82,9 @@ def _value(text: str, at: int, depth: int) -> tuple[object, int]:
         word, value = _LITERALS[char]
         if text.startswith(word, at):
             return value, at + len(word)
+    after = _skip(text, at)
+    if after > at:
+        return _value(text, after, depth)
     raise _error(text, at, "a value is expected")
 
 
@@ -87,12 +95,18 @@ def _object(text: str, at: int, depth: int) -> tuple[dict[str, object], int]:
         return members, at + 1
     while True:
         if text[at : at + 1] != '"':
-            raise _error(text, at, "a member name in double quotes is expected")
+            at = _skip(text, at)
+            if text[at : at + 1] != '"':
+                raise _error(text, at, "a member name in double quotes is expected")
         name, at = _string(text, at + 1)
-        at = _skip(text, at)
         if text[at : at + 1] != ":":
-            raise _error(text, at, "':' is expected")
-        members[name], at = _value(text, _skip(text, at + 1), depth)
+            at = _skip(text, at)
+            if text[at : at + 1] != ":":
+                raise _error(text, at, "':' is expected")
+        members[name], at = _value(text, at + 1, depth)
+        if text[at : at + 1] == ",":
+            at += 1
+            continue
         at, more = _separator(text, at, "}")
         if not more:
             return members, at
@@ -106,23 +120,34 @@ def _array(text: str, at: int, depth: int) -> tuple[list[object], int]:
     while True:
         item, at = _value(text, at, depth)
         items.append(item)
+        if text[at : at + 1] == ",":
+            at += 1
+            continue
         at, more = _separator(text, at, "]")
         if not more:
             return items, at
 
 
 def _separator(text: str, at: int, close: str) -> tuple[int, bool]:
-    """Past a comma (and whether there is more), or past the closing bracket."""
+    """Past a comma (and whether there is more), or past the closing bracket, behind whitespace."""
     at = _skip(text, at)
     char = text[at : at + 1]
     if char == ",":
-        return _skip(text, at + 1), True
+        return at + 1, True
     if char == close:
         return at + 1, False
     raise _error(text, at, f"',' or '{close}' is expected")
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
+    end = text.find('"', at)
+    whole = text[at:end]
+    if end >= 0 and whole.isprintable() and "\\" not in whole:
+        return whole, end + 1
+    return _unescaped(text, at)
+
+
+def _unescaped(text: str, at: int) -> tuple[str, int]:
     parts: list[str] = []
     end = at - 1
     while True:
@@ -219,7 +244,7 @@ def _text(value: object) -> str:
 
 
 def _quoted(string: str) -> str:
-    if '"' in string or "\\" in string or (string and min(string) < _UNESCAPED_ALLOWED_FROM):
+    if '"' in string or "\\" in string or not string.isprintable():
         string = "".join([_ESCAPED.get(char) or _character(char) for char in string])
     return f'"{string}"'
 

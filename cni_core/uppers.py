@@ -10,7 +10,6 @@ from errno import EBUSY, EINVAL
 from cni_core.errors import CniError
 from cni_core.namespaces import paths
 from cni_core.rtnl.messages import del_link, new_link, u16, u32
-from cni_core.rtnl.socket import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Uppers:
         )
         try:
             self._home.rtnl.execute(message)
-        except KernelError as error:
+        except CniError as error:
             if error.errno in _TAKEN:
                 return False
             raise

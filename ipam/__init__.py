@@ -1,4 +1,4 @@
-"""Where addresses come from: nowhere (no `ipam`), host-local or lan-local, in process, or another plugin, executed."""
+"""Where addresses come from: nowhere (no `ipam`); host-local, lan-local, podman, in process; a plugin, executed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def choose(request: Request) -> Ipam:
         from ipam import lan_local
 
         return lan_local
+    if kind == "podman":  # as cni_core.netavark calls it
+        from ipam import podman
+
+        return podman
     from ipam import delegate
 
     return delegate

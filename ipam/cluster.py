@@ -115,11 +115,11 @@ class Cluster:
                     raise
                 last_contact.write(self.name, _CONTACT, "", etcd.answering)
 
-    def engine(self, endpoint: str = "") -> Etcd:
-        """endpoint: which to ask first, if it is one of the cluster's."""
+    def engine(self, endpoint: str = "", *, alone: bool = False) -> Etcd:
+        """endpoint: which to ask first, if it is one of the cluster's; alone: no other."""
         known = self.settings
         return Etcd(
-            known.endpoints,
+            (endpoint,) if alone else known.endpoints,
             ca=known.ca,
             cert=known.cert,
             key=known.key,

@@ -96,7 +96,7 @@ def owner(file: Path) -> Package:
 def texts(distribution: Distribution) -> list[Path]:
     """SystemExit where a Python package brings no licence text."""
     wanted = re.compile(r"(LICEN[CS]E|COPYING|NOTICE)[^/]*$", re.IGNORECASE)
-    name = distribution.metadata["Name"].replace("-", "_")
+    name = re.sub(r"[-_.]+", "_", distribution.metadata["Name"])  # as the specification of dist-info has it
     info = Path(str(distribution.locate_file(f"{name}-{distribution.version}.dist-info")))
     found = sorted(file for file in info.rglob("*") if file.is_file() and wanted.search(file.name))
     if not found:
@@ -127,7 +127,7 @@ def bill(frozen: list[Distribution], packages: list[Package]) -> str:
     parts = []
     for one in frozen:
         told = ", ".join(one.metadata.get_all("License-Expression") or [])
-        url = PackageURL("pypi", name=one.name.lower(), version=one.version)
+        url = PackageURL("pypi", name=re.sub(r"[-_.]+", "-", one.name).lower(), version=one.version)
         licenses = (
             [LicenseExpression(told)] if told else [DisjunctiveLicense(name=f"licenses/{one.name}-{one.version}")]
         )

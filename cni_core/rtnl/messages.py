@@ -136,20 +136,11 @@ def malformed(why: str) -> CniError:
     return CniError(KERNEL_REFUSED, f"the kernel's netlink reply is malformed: {why}")
 
 
-class Reply:
-    """One message as received: type, flags, sequence number and body."""
-
-    __slots__ = ("body", "flags", "kind", "sequence")
-
-    def __init__(self, kind: int, flags: int, sequence: int, body: bytes) -> None:
-        self.kind = kind
-        self.flags = flags
-        self.sequence = sequence
-        self.body = body
+Reply = tuple[int, int, int, bytes]  # one message as received: type, flags, sequence number and body
 
 
 def decode(datagram: bytes) -> list[Reply]:
-    """The messages of one datagram."""
+    """The messages of one datagram. CniError where they are none, or the kernel says that some were lost."""
     replies = []
     at, size, header = 0, len(datagram), _NLMSGHDR.unpack_from
     while at < size:
@@ -159,25 +150,28 @@ def decode(datagram: bytes) -> list[Reply]:
         end = at + length
         if length < 16 or end > size:
             raise malformed(f"a message says it has {length} bytes")
-        replies.append(Reply(kind, flags, sequence, datagram[at + 16 : end]))
-        at = _align(end)
+        if kind == NLMSG_OVERRUN:
+            raise malformed("the kernel reports lost data")
+        replies.append((kind, flags, sequence, datagram[at + 16 : end]))
+        at = (end + 3) & ~3
     return replies
 
 
 def decode_error(reply: Reply) -> tuple[int, str]:
     """Of an NLMSG_ERROR or NLMSG_DONE: errno (0: success) and the kernel's own words, if any (NLMSGERR_ATTR_MSG)."""
-    if len(reply.body) < 4 and reply.kind == NLMSG_DONE:
+    kind, flags, _, body = reply
+    if len(body) < 4 and kind == NLMSG_DONE:
         return 0, ""
-    if len(reply.body) < 4:
+    if len(body) < 4:
         raise malformed("an error is cut short")
-    errno = -_S32.unpack_from(reply.body)[0]
-    if not reply.flags & NLM_F_ACK_TLVS or reply.kind == NLMSG_DONE:
+    errno = -_S32.unpack_from(body)[0]
+    if not flags & NLM_F_ACK_TLVS or kind == NLMSG_DONE:
         return errno, ""
-    if len(reply.body) < 4 + _NLMSGHDR.size:
+    if len(body) < 4 + _NLMSGHDR.size:
         raise malformed("an error is cut short")
     # The request's header follows, and unless NLM_F_CAPPED says that it was left out, the request's body.
-    echoed = _NLMSGHDR.size if reply.flags & NLM_F_CAPPED else _NLMSGHDR.unpack_from(reply.body, 4)[0]
-    words = attributes(reply.body, 4 + _align(echoed)).get(NLMSGERR_ATTR_MSG, b"")
+    echoed = _NLMSGHDR.size if flags & NLM_F_CAPPED else _NLMSGHDR.unpack_from(body, 4)[0]
+    words = attributes(body, 4 + _align(echoed)).get(NLMSGERR_ATTR_MSG, b"")
     return errno, words.rstrip(b"\0").decode("utf-8", "replace")
 
 
@@ -208,15 +202,16 @@ def attributes(body: bytes, at: int = 0) -> dict[int, bytes]:
     Written for speed: a link has sixty of them, and what is done for each was a sixth of all that an ADD executes.
     """
     found = {}
-    size, header = len(body), _NLATTR.unpack_from
-    last = size - 4  # where a header can begin at most
+    header = _NLATTR.unpack_from
+    length, last = 4, len(body) - 4  # where a header can begin at most
     while at <= last:
         length, kind = header(body, at)
-        end = at + length
-        if length < 4 or end > size:
-            raise malformed(f"an attribute says it has {length} bytes")
-        found[kind & _NLA_TYPE_MASK] = body[at + 4 : end]
-        at = (end + 3) & ~3
+        if length < 4:
+            break
+        found[kind & _NLA_TYPE_MASK] = body[at + 4 : at + length]
+        at += (length + 3) & ~3
+    if length < 4 or (found and at - (-length & 3) > len(body)):
+        raise malformed(f"an attribute says it has {length} bytes")
     return found
 
 

@@ -16,7 +16,6 @@ from cni_core.rtnl.messages import (
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
-    NLMSG_OVERRUN,
     InterfaceAddress,
     Link,
     Message,
@@ -64,17 +63,13 @@ def _every(_: object) -> bool:
     return True
 
 
-class KernelError(CniError):
-    """The kernel refused a message: errno says why, in words the kernel's own where it gave any."""
+def refusal(message: Message, errno: int, words: str) -> CniError:
+    """The error of a message that the kernel refused, with its errno: why, in the kernel's own words if it has any."""
+    from errno import errorcode  # not for a call to pay for that is refused nothing
 
-    def __init__(self, message: Message, errno: int, words: str) -> None:
-        from errno import errorcode  # not for a call to pay for that is refused nothing
-
-        name = errorcode.get(errno, str(errno))
-        why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
-        super().__init__(KERNEL_REFUSED, f"could not {message.purpose}: {why}")
-        self.errno = errno
-        self.refused = message
+    name = errorcode.get(errno, str(errno))
+    why = f"{strerror(errno)} ({name}: {words})" if words else f"{strerror(errno)} ({name})"
+    return CniError(KERNEL_REFUSED, f"could not {message.purpose}: {why}", refused=(message, errno))
 
 
 class Rtnl:
@@ -119,7 +114,7 @@ class Rtnl:
             return 0
 
     def execute(self, *messages: Message) -> None:
-        """Carries out the messages in order, many in one send; KernelError for the first that is refused.
+        """Carries out the messages in order, many in one send; CniError with an errno for the first that is refused.
 
         Those behind it in the same send are tried by the kernel all the same.
         """
@@ -132,11 +127,12 @@ class Rtnl:
         waiting = len(messages)
         while waiting:
             for reply in self._receive():
-                if reply.kind == NLMSG_ERROR and first <= reply.sequence < first + len(messages):
+                kind, _, sequence, _ = reply
+                if kind == NLMSG_ERROR and first <= sequence < first + len(messages):
                     waiting -= 1
                     errno, words = decode_error(reply)
                     if errno and refused is None:
-                        refused = KernelError(messages[reply.sequence - first], errno, words)
+                        refused = refusal(messages[sequence - first], errno, words)
         if refused:
             raise refused
 
@@ -160,17 +156,18 @@ class Rtnl:
 
     def _get(self, message: Message) -> bytes | None:
         """The body of the one reply; None where there is no such thing."""
-        sequence = self._send([message], NLM_F_REQUEST)
+        asked = self._send([message], NLM_F_REQUEST)
         while True:
             for reply in self._receive():
-                if reply.sequence != sequence:
+                kind, _, sequence, body = reply
+                if sequence != asked:
                     continue
-                if reply.kind != NLMSG_ERROR:
-                    return reply.body
+                if kind != NLMSG_ERROR:
+                    return body
                 errno, words = decode_error(reply)
                 if errno in (ENODEV, ENOENT):
                     return None
-                raise KernelError(message, errno, words)
+                raise refusal(message, errno, words)
 
     # Dumps. wanted: which are kept, where the namespace may be a container's, which has as many as its root likes.
 
@@ -187,7 +184,9 @@ class Rtnl:
         return self.dump(get_addresses(index), InterfaceAddress, on_it)
 
     def routes(self, family: int, link: int = 0, wanted: Callable[[Route], bool] = _every) -> list[Route]:
-        """The routes of a family, in the kernel's order, of every table; with a link, those of the main table by it."""
+        """The routes of a family (AF_UNSPEC: of all), in the kernel's order, of every table; with a link, those of the
+        main table by it.
+        """
         return self._routes(get_routes(family, link), Route.decode, wanted)
 
     def routes_to(
@@ -201,7 +200,7 @@ class Rtnl:
     ) -> list[Route]:
         try:
             return self.dump(message, read, wanted)
-        except KernelError as error:
+        except CniError as error:
             # Of a link: a namespace that never had a route has no main table (inet_dump_fib, net/ipv4/fib_frontend.c).
             if error.errno == ENOENT:
                 return []
@@ -214,10 +213,10 @@ class Rtnl:
         for _ in range(_DUMP_TRIES):
             found: list[T] = []
             interrupted = False
-            for reply in self._dump_once(message):
-                interrupted = interrupted or bool(reply.flags & NLM_F_DUMP_INTR)
-                if reply.kind != NLMSG_DONE:
-                    value = read(reply.body)
+            for kind, flags, _, body in self._dump_once(message):
+                interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                if kind != NLMSG_DONE:
+                    value = read(body)
                     if value is not None and wanted(value):
                         found.append(value)
             # Something changed while the kernel listed it: entries may be missing (NLM_F_DUMP_INTR, linux/netlink.h).
@@ -227,17 +226,19 @@ class Rtnl:
 
     def _dump_once(self, message: Message) -> Iterator[Reply]:
         """Every reply of one dump, NLMSG_DONE last."""
-        sequence = self._send([message], NLM_F_REQUEST | NLM_F_DUMP)
+        asked = self._send([message], NLM_F_REQUEST | NLM_F_DUMP)
         while True:
             for reply in self._receive():
-                if reply.sequence != sequence:
+                kind, _, sequence, _ = reply
+                if sequence != asked:
                     continue
-                if reply.kind in (NLMSG_ERROR, NLMSG_DONE):
+                ends = kind in (NLMSG_ERROR, NLMSG_DONE)
+                if ends:
                     errno, words = decode_error(reply)
                     if errno:
-                        raise KernelError(message, errno, words)
+                        raise refusal(message, errno, words)
                 yield reply
-                if reply.kind in (NLMSG_ERROR, NLMSG_DONE):
+                if ends:
                     return
 
     def _send(self, messages: tuple[Message, ...] | list[Message], flags: int) -> int:
@@ -264,10 +265,7 @@ class Rtnl:
             raise malformed("it has no end")
         if flags & MSG_TRUNC:
             raise malformed("a datagram is larger than any the kernel sends")
-        replies = decode(datagram)
-        if any(reply.kind == NLMSG_OVERRUN for reply in replies):
-            raise malformed("the kernel reports lost data")
-        return replies
+        return decode(datagram)
 
 
 def _unreachable(error: OSError) -> CniError:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,33 @@ def test_a_network_from_create_to_rm(node: Node) -> None:
     assert "lan" in node.ok("network", "ls", *where).splitlines()[1]
     told = json.loads(node.ok("network", "inspect", "lan", "--json", *where))
     four, six = [ip["address"].partition("/")[0] for ip in result["ips"]]
-    attachment = {"container": "pod", "interface": "eth0", "addresses": [four, six], "gone": False}
-    assert told["attachments"] == [attachment]
-    assert [pool["used"] for pool in told["pools"]] == [1, 1]
-    assert f"{four}, {six}" in node.ok("network", "inspect", "lan", *where)
+    [inside] = pod.ip_json("link show eth0")
+    assert told["attachments"] == [
+        {
+            "container": "pod",
+            "interface": "eth0",
+            "namespace": pod.netns,
+            "state": "alive",
+            "mac": inside["address"],
+            "addresses": [f"{four}/24", f"{six}/64"],
+            "gateways": ["10.1.0.1", "fd00:1::1"],
+            "vlan": 0,
+            "hostAccess": False,
+        }
+    ]
+    assert [(pool["used"], pool["size"] - pool["free"]) for pool in told["pools"]] == [(1, 1), (1, 1)]
+    text = node.ok("network", "inspect", "lan", *where)
+    assert f"{four}/24, {six}/64" in text
+    # The gateway, the printer and what is no host's cannot be given.
+    assert "10.1.0.3-10.1.0.254: 1 of 252 given, 251 free" in text
+    assert "fd00:1::2-fd00:1::ffff:ffff:ffff:ffff: 1 of about 2^64 given, about 2^64 free" in text
     assert "in use by pod" in node.refused("network", "rm", "lan", *where)
     [lease, _] = json.loads(node.ok("leases", "lan", "--json", *where))
-    assert (lease["address"], lease["container"], lease["boot"]) == (four, "pod", "this")
+    assert (lease["address"], lease["container"], lease["boot"]) == (f"{four}/24", "pod", "this")
+    assert lease["state"] == "alive"
+    since = datetime.fromisoformat(lease["since"])
+    assert since.tzinfo is not None
+    assert abs(datetime.now(UTC) - since) < timedelta(minutes=5)
     assert "is attached" in node.refused("leases", "release", "lan", four, *where)
     lan.macvlan.delete(pod, config).succeeded()
     assert node.ok("network", "rm", "lan", *where) == "lan\n"
@@ -282,11 +303,13 @@ def test_inspect_tells_the_configuration_the_parent_and_the_pools(node: Node) ->
     assert node.lan.macvlan.add(pods[0], config).status == 0
     assert node.lan.macvlan.add(pods[1], config, CNI_ARGS="IP=10.50.0.9").status == 0
     told = [line.split(maxsplit=1) for line in node.ok("network", "inspect", "till", *where).splitlines() if line]
-    assert ["parent", "eth0.50 (up, MTU 1500, made by us)"] in told
-    assert ["pool", "10.50.0.1-10.50.0.254: 1 of 4 addresses given"] in told  # one is outside of what is chosen from
+    [link] = node.lan.node.ip_json("link show eth0.50")
+    assert ["parent", f"eth0.50 (up, MTU 1500, MAC {link['address']}, made by us)"] in told
+    assert ["pool", "10.50.0.128-10.50.0.131: 1 of 4 given, 3 free"] in told  # one is outside of what is chosen from
     assert ["mode", "vepa"] in told
     assert ["ipam.ranges[0][0].ipRange", "10.50.0.128/30"] in told
-    assert ["fixed", "eth0       10.50.0.9"] in told
+    [shown] = [rest.split() for name, rest in told if name == "fixed"]
+    assert shown[:2] + shown[3:7] == ["eth0", "alive", "10.50.0.9/24", "10.50.0.1", "50", "no"]
 
 
 def test_leases_of_others_and_of_nobody(node: Node) -> None:

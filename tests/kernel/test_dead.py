@@ -5,6 +5,7 @@ and only a person frees what they had.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,11 @@ def test_people_are_told_of_the_dead_and_free_what_they_had(lan: Lan, tmp_path: 
     assert sorted(leases(lan.data_dir)) == ["10.1.0.2", "10.1.0.3"]
     mend = "leases release --dead lan"
     assert f"network lan: gone/eth0, its namespace is gone: {mend}" in command("network", "ls")[1]
-    assert f"{mine} (its namespace is gone)" in command("network", "inspect", "lan")[1]
+    inspected = command("network", "inspect", "lan")[1]
+    assert re.search(rf"gone +eth0 +gone +- +{mine}/24 ", inspected)
+    assert re.search(r"alive +eth0 +alive +[0-9a-f:]{17} +10\.1\.0\.[23]/24 +10\.1\.0\.1 +50 +no +/", inspected)
+    assert f"gone/eth0, its namespace is gone: {mend}" in inspected
+    assert re.search(rf"lan +{mine}/24 +gone +eth0 +gone +20", command("leases")[1])
     status, text = command("network", "rm", "lan")
     assert (status, "gone (its namespace is gone)" in text, mend in text) == (1, True, True), text
     assert "alive (" not in text

@@ -1,7 +1,7 @@
 """The documents: every command that they show is run, every configuration tried, every link followed.
 
 A document is one session on a node, in the order of the page. A block that begins with ```sh is the node's, one with
-```sh router the router's.
+```sh router the router's; in one with ```sh podman5 the node's podman is Debian 13's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cni_core.policy import parse
 from conformance.lab.topology import BUSYBOX, Host, Topology
 from tests.etcd.members import ETCD
 from tests.kernel.busybox import busybox_root
+from tests.kernel.debian import TRIXIE, overlaid
 from tests.kernel.plugin import CNITOOL, GO, OURS, RECORDS, REPOSITORY, Plugin, links
 from tests.kernel.podman import CONFINED, environment
 
@@ -43,7 +45,7 @@ PROGRAMS = {
         "enable --now "*) grep -q ^ExecStart "/etc/systemd/system/$(basename "$3" .timer).service" ;;
     esac""",
     "ping": f'exec {BUSYBOX} ping "$@"',
-    "podman": f'case $1 in run) shift; set -- run {" ".join(CONFINED)} "$@" ;; esac\nexec /usr/bin/podman "$@"',
+    "podman": f'case $1 in run) shift; set -- run {" ".join(CONFINED)} "$@" ;; esac\nexec $PODMAN "$@"',
 }
 
 
@@ -71,12 +73,15 @@ class Session:
         self.environment = {
             "PATH": f"{self.programs}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(directory),
+            "PODMAN": "/usr/bin/podman",
         }
+        self.podman5: dict[str, str] = {}  # what is otherwise in its blocks
 
-    def sh(self, script: str, host: Host | None = None) -> str:
+    def sh(self, script: str, host: Host | None = None, **environment: str) -> str:
         """What a script says, every command of which must succeed."""
         argv = ["bash", "-euo", "pipefail", "-c", script]
-        done = (host or self.node).run(argv, env=self.environment, cwd=str(self.directory), check=False, timeout=240)
+        env = self.environment | environment
+        done = (host or self.node).run(argv, env=env, cwd=str(self.directory), check=False, timeout=240)
         assert done.returncode == 0, f"{script}\n{done.stdout.decode()}\n{done.stderr.decode()}"
         return done.stdout.decode()
 
@@ -84,7 +89,8 @@ class Session:
         """Runs the page's commands."""
         for info, block in blocks(document):
             if info.startswith("sh"):
-                self.sh(block, self.router if info == "sh router" else None)
+                others = self.podman5 if info == "sh podman5" else {}
+                self.sh(block, self.router if info == "sh router" else None, **others)
 
     def with_plugins(self) -> None:
         self.sh("make install CNI_BIN_DIR=/opt/cni/bin")
@@ -135,11 +141,18 @@ def of_kubernetes(session: Session) -> None:
     Path("/etc/containerd/config.toml").write_text("version = 2\n")
 
 
-def of_podman(session: Session) -> None:
+def of_podman(session: Session) -> Iterator[None]:
     [documented] = [block for info, block in blocks(REPOSITORY / "docs/podman.md") if info == "toml"]
     session.environment |= environment(session.directory, documented + f'network_config_dir = "{NET_D}"')
     root = busybox_root(session.directory / "root")
-    session.sh(f"tar -C {root} -c . | podman import - docker.io/library/busybox:latest")
+    image = f"tar -C {root} -c . | podman import - docker.io/library/busybox:latest"
+    session.sh(image)
+    (session.directory / "podman5").mkdir()
+    with overlaid(TRIXIE, session.directory / "trixie", *PLACES) as debian:
+        podman5 = environment(session.directory / "podman5", "")
+        session.podman5 = podman5 | {"PODMAN": f"chroot {debian} /usr/bin/podman"}
+        session.sh(image, None, **session.podman5)
+        yield
 
 
 def of_migrating(session: Session) -> None:
@@ -152,12 +165,14 @@ def of_migrating(session: Session) -> None:
     (NET_D / "lan.conflist").write_text(json.dumps(document))
 
 
-def of_cluster(session: Session) -> None:
+def of_cluster(session: Session) -> Iterator[None]:
     shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
     for directory in (Path("/etc/systemd/system"), CLUSTERS.parent):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(CLUSTERS, ignore_errors=True)
     session.node.ip("route add default via 192.168.50.1")
+    yield
+    shutil.rmtree(CLUSTERS)
 
 
 def of_troubleshooting(session: Session) -> None:
@@ -167,28 +182,41 @@ def of_troubleshooting(session: Session) -> None:
     RECORDS.mkdir(exist_ok=True)
 
 
-BEFORE: dict[str, Callable[[Session], None]] = {
+def of_watching(session: Session) -> None:
+    session.with_plugins()
+    session.with_lan()
+    shutil.copytree(REPOSITORY / "packaging", session.directory / "packaging")
+    Path("/etc/systemd/system").mkdir(parents=True, exist_ok=True)
+
+
+# A generator goes on when the page is done.
+BEFORE: dict[str, Callable[[Session], Iterator[None] | None]] = {
     "README.md": nothing,
     "cluster.md": of_cluster,
+    "home.md": nothing,
     "kubernetes.md": of_kubernetes,
     "podman.md": of_podman,
     "migrating.md": of_migrating,
     "troubleshooting.md": of_troubleshooting,
+    "watching.md": of_watching,
 }
 
 
 @pytest.mark.parametrize("name", BEFORE)
 def test_every_command_of_a_document_does_what_it_says(session: Session, name: str) -> None:
     [document] = [document for document in DOCUMENTS if document.name == name]
-    BEFORE[name](session)
-    session.follow(document)
+    with ExitStack() as stack:
+        before = BEFORE[name](session)
+        if before:
+            stack.enter_context(contextmanager(lambda: before)())
+        session.follow(document)
     assert [link for link in links(session.node) if link not in ("eth0", "eth1", "eth2", "shop")] == []
 
 
 def test_no_document_has_commands_that_are_not_run() -> None:
     for document in DOCUMENTS:
         for info, _ in blocks(document):
-            assert info in ("sh", "sh router", "json", "yaml", "toml", ""), f"{document.name}: ```{info}"
+            assert info in ("sh", "sh router", "sh podman5", "json", "yaml", "toml", ""), f"{document.name}: ```{info}"
             assert document.name in BEFORE or not info.startswith("sh"), document.name
 
 
@@ -199,32 +227,26 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def rows() -> list[tuple[str, dict[str, Any]]]:
-    """docker's words, and the plugin, of each line of the README's table."""
-    found = re.findall(
-        r"^\| [^|]+ \| `(-d [^`]+)` \| `(\{.*\})` \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+    """docker's words of each line of the README's table, and the conflist of the section that the line leads to."""
+    sections = re.findall(
+        r"^## (.+?)$\n(?:.*\n)*?```json\n((?:.*\n)+?)```$", (REPOSITORY / "docs/docker.md").read_text(), re.M
     )
-    assert len(found) >= 10
-    return [(words, json.loads(plugin)) for words, plugin in found]
+    files = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-"): file for title, file in sections}
+    found = re.findall(
+        r"^\| \[[^]]+\]\(docs/docker.md#([^)]+)\) \| `(-d [^`]+)` \|$", (REPOSITORY / "README.md").read_text(), re.M
+    )
+    assert len(found) == len(files) >= 10
+    return [(words, json.loads(files[section])) for section, words in found]
 
 
-def beside_the_table(plugin: dict[str, Any], words: str) -> dict[str, Any]:
-    """What each network has that the table does not show, by the sentences below it."""
-    keys: dict[str, Any] = {"mac": "stable"} if plugin["type"] == "macvlan" else {}
-    if plugin.get("mode") == "l3":
-        return keys
-    if ":" not in words.replace("--subnet fd", ":"):
-        return keys | {"ipv6": False}
-    return keys | ({"ra": "off"} if "--gateway fd" in words else {})
-
-
-def test_dockers_words_make_the_networks_that_the_readme_shows(session: Session) -> None:
+def test_dockers_words_make_the_networks_that_the_page_shows(session: Session) -> None:
     session.with_plugins()
-    for words, plugin in rows():
-        kind, name = plugin["type"], shlex.split(words)[-1]
-        session.sh(f"cni-{kind}-py network create {words}")
-        [written] = json.loads((NET_D / f"{name}.conflist").read_text())["plugins"]
-        assert written.pop("ipam") == {**plugin.pop("ipam"), "order": "stable"}, words
-        assert written == plugin | beside_the_table(plugin, words) | {"capabilities": written["capabilities"]}, words
+    for words, file in rows():
+        name, kind = shlex.split(words)[-1], file["plugins"][0]["type"]
+        command = f"cni-{kind}-py network create {words}"
+        assert f"    {command}\n" in (REPOSITORY / "docs/docker.md").read_text()
+        session.sh(command)
+        assert json.loads((NET_D / f"{name}.conflist").read_text()) == file, words
         pod = session.net.host(f"pod-{name}")
         assert json.loads(session.sh(f"cnitool add {name} {pod.netns}"))["ips"], words
         session.sh(f"cnitool check {name} {pod.netns}")

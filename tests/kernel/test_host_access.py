@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from conformance.lab.topology import BUSYBOX, Host
 from tests.kernel.conftest import Lan
-from tests.kernel.plugin import Plugin, addresses, links
+from tests.kernel.plugin import OURS, Plugin, addresses, links
 
 HOST = ("10.1.0.7", "fd00:1::7")
 SERVE = f"while true; do {BUSYBOX} nc -l -p 8080 -e {BUSYBOX} echo hello; done"
@@ -57,12 +59,21 @@ def speak(one: Host, other: Host, addresses: list[str]) -> None:
         server.kill()
 
 
+def who_has(host: Host) -> dict[str, str]:
+    """The hardware addresses that a host knows on its eth0, by IP address; of none that is link-local."""
+    table = host.ip_json("neigh show dev eth0")
+    return {one["dst"]: one["lladdr"] for one in table if "lladdr" in one and not one["dst"].startswith("fe80:")}
+
+
 @pytest.mark.parametrize(("kind", "mode", "flag"), KINDS)
 def test_both_reach_each_other_and_the_wire_is_silent(host: Lan, kind: str, mode: str, flag: str) -> None:
     config = network(host, type=kind, mode=mode, **({"flag": flag} if flag else {}))
     if mode.startswith("l3"):
         config["ipam"] = host.ipam("10.8.0.0/24", "fd00:8::/64")
     pod, before = host.host("pod"), links(host.node)
+    for address in HOST:
+        assert host.beyond.ping(address)
+    known = who_has(host.beyond)
     result = plugin(host, config).add(pod, config).result
     assert [one["name"] for one in result["interfaces"]][::2] == ["eth0", "host-eth0"]
     # With the questions of IPv6 for an address, which are multicast (ICMPv6 type 135).
@@ -76,6 +87,7 @@ def test_both_reach_each_other_and_the_wire_is_silent(host: Lan, kind: str, mode
         # What is spoken with others is seen; in l3 they know no way back.
         assert pod.ping("10.1.0.1", expect=not mode.startswith("l3")) != mode.startswith("l3")
         assert [line for line in wire.lines if of_ip(pod)[0] in line]
+        assert {address: who_has(host.beyond)[address] for address in HOST} == known
     plugin(host, config).check(pod, config, result).succeeded()
     plugin(host, config).delete(pod, config).succeeded()
     assert (links(host.node), links(pod), host.node.ip_json("route show proto 194")) == (before, [], [])
@@ -123,6 +135,37 @@ def test_a_name_server_on_the_nodes_address_answers_by_udp(host: Lan) -> None:
             assert client.recv(100) == b"answer"
 
 
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_on_a_bond(lan: Lan, kind: str) -> None:
+    lan.node.ip_batch(
+        ["link add bond0 type bond mode active-backup", "link set eth0 down", "link set eth0 master bond0"]
+    )
+    lan.node.address("bond0", "10.1.0.7/24", "fd00:1::7/64")
+    pod, config = lan.host("pod"), network(lan, type=kind, master="bond0")
+    assert plugin(lan, config).add(pod, config).status == 0
+    speak(lan.node, pod, of_ip(pod))
+    speak(pod, lan.node, list(HOST))
+    assert pod.ping("10.1.0.1")
+
+
+def test_doctor_tells_of_an_address_that_changed_and_of_a_route_in_the_way(host: Lan, tmp_path: Path) -> None:
+    pod, config = host.host("pod"), network(host)
+    plugins = [{key: value for key, value in config.items() if key not in ("cniVersion", "name")}]
+    conflist = {"cniVersion": "1.0.0", "name": "lan", "plugins": plugins}
+    (tmp_path / "lan.conflist").write_text(json.dumps(conflist))
+    command = [str(OURS / "cni-macvlan-py"), "doctor", "--dir", str(tmp_path), "--bin-dir", str(OURS)]
+
+    def told() -> str:
+        return host.node.run(command, check=False).stdout.decode()
+
+    assert host.macvlan.add(pod, config).status == 0
+    assert "pod/eth0" not in told()
+    host.node.ip_batch(["addr del 10.1.0.7/24 dev eth0", "addr add 10.1.0.9/24 dev eth0"])
+    assert "the host no longer has the address at which pod/eth0 reaches it" in told()
+    host.node.ip_batch(["link add shim type dummy", "link set shim up", "route add 10.1.0.2/32 dev shim"])
+    assert "another route to pod/eth0 counts before ours: 10.1.0.2/32 dev shim" in told()
+
+
 def test_on_a_vlan_without_an_address_it_is_that_of_the_default_route(host: Lan) -> None:
     host.node.ip("route add default via 10.1.0.1")
     pod, config = host.host("pod"), network(host, vlan=50, ipam=host.ipam("10.50.0.0/24"))
@@ -152,6 +195,10 @@ def test_when_the_nodes_address_goes_and_comes_back_both_still_speak(host: Lan) 
     result = host.macvlan.add(pod, config).result
     host.node.ip("addr del 10.1.0.7/24 dev eth0")
     host.macvlan.check(pod, config, result).succeeded()
+    host.node.ip("addr add 10.1.0.9/24 dev eth0")  # another, meanwhile: from that the node speaks
+    assert host.node.ping("fd00:1::2")
+    assert not pod.ping("10.1.0.9", expect=False)
+    host.node.ip("addr del 10.1.0.9/24 dev eth0")
     host.node.ip("addr add 10.1.0.7/24 dev eth0")
     assert pod.ping(HOST[0])
     assert host.node.ping("10.1.0.2")

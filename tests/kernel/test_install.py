@@ -91,6 +91,16 @@ def test_no_prefix_or_one_that_cannot_be_written_is_no_failure(target: Path) -> 
     assert install(OURS, target, "--prefix", "") == ""
 
 
+def test_podman_5_finds_the_names_where_it_looks(target: Path) -> None:
+    directory = target.parent / "netavark"
+    install(OURS, target, "--netavark", str(directory))
+    for name in ("cni-macvlan-py", "cni-ipvlan-py"):
+        done = subprocess.run([directory / name, "info"], env={}, capture_output=True, text=True)
+        assert json.loads(done.stdout)["api_version"] == "1.0.0", done.stderr
+    assert command(target, "uninstall", *places(target), "--netavark", str(directory)).returncode == 0
+    assert names(directory) == []
+
+
 def test_a_package_is_made_of_destdir(tmp_path: Path) -> None:
     """As `make install DESTDIR=`: the links lead to where the files will be."""
     where = ("--destdir", str(tmp_path), "--bin-dir", "/opt/cni/bin", "--prefix", "/usr")

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
-from cni_cli import arp
 from cni_core.address import Address
 from conformance.lab.topology import Host, Topology
 from ipam.etcd import Etcd
 from ipam.held import Held
 from ipam.verbs import List, Listing
 from tests.etcd.members import ETCD, Authority
+from tests.kernel import arp
 from tests.kernel.plugin import OURS, Outcome, Plugin, leases
 
 ENGINE = "10.1.0.100"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kernel.busybox import busybox_root
 from tests.kernel.conftest import Lan
 from tests.kernel.dhcp import RESERVED, RESERVED_MAC, Server, directory_of_the_plugin, wait_for
 from tests.kernel.plugin import GO, OURS, RECORDS, leases, links
-from tests.kernel.podman import CONFINED, environment
+from tests.kernel.podman import Podman
 
 NETWORKS = Path("/var/lib/cni/networks")  # a lab's own; podman's conflists name no data directory
 NETWORK = """
@@ -26,37 +24,13 @@ network_config_dir = "{directory}/net.d"
 """
 
 
-class Podman:
-    """podman on the node, with storage and networks of its own."""
+class CniPodman(Podman):
+    """With storage and networks of its own."""
 
     def __init__(self, lan: Lan, directory: Path) -> None:
-        self.lan = lan
-        self.directory = directory
         self.net_d = directory / "net.d"
         self.net_d.mkdir(parents=True)
-        network = NETWORK.format(plugins=OURS, directory=directory)
-        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment(directory, network)}
-
-    def __call__(self, *arguments: str) -> str:
-        """What `podman ARGUMENTS` prints."""
-        done: subprocess.CompletedProcess[bytes] = self.lan.node.run(
-            ["podman", *arguments], env=self.environment, check=False, timeout=120
-        )
-        assert done.returncode == 0, (arguments, done.stdout.decode(), done.stderr.decode())
-        return done.stdout.decode()
-
-    def run(self, name: str, *options: str) -> None:
-        """A container of busybox that sleeps."""
-        root = busybox_root(self.directory / f"root-{name}")
-        self("run", "-d", "--name", name, *CONFINED, *options, "--rootfs", str(root), "/bin/sleep", "1000")
-
-    def ping(self, name: str, address: str) -> None:
-        self("exec", name, "ping", "-c", "1", "-W", "5", address)
-
-    def addresses(self, name: str) -> list[str]:
-        """Of its eth0, as busybox shows them."""
-        words = self("exec", name, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global").split()
-        return [word for before, word in zip(words, words[1:], strict=False) if before in ("inet", "inet6")]
+        super().__init__(lan, directory, NETWORK.format(plugins=OURS, directory=directory))
 
     def conflist(self, name: str, **plugin: Any) -> None:
         """As a person writes it, where `network create` has no option for it."""
@@ -74,16 +48,16 @@ class Podman:
 
 
 @pytest.fixture
-def podman(lan: Lan, tmp_path: Path) -> Iterator[Podman]:
+def podman(lan: Lan, tmp_path: Path) -> Iterator[CniPodman]:
     shutil.rmtree(NETWORKS, ignore_errors=True)
-    podman = Podman(lan, tmp_path / "podman")
+    podman = CniPodman(lan, tmp_path / "podman")
     yield podman
     names = podman("ps", "-aq").split()
     if names:
         podman("rm", "-f", "-t", "0", *names)
 
 
-def test_macvlan_dual_stack_with_a_fixed_address(podman: Podman) -> None:
+def test_macvlan_dual_stack_with_a_fixed_address(podman: CniPodman) -> None:
     subnets = (
         "--subnet",
         "10.1.0.0/24",
@@ -109,7 +83,7 @@ def test_macvlan_dual_stack_with_a_fixed_address(podman: Podman) -> None:
     podman.end("lan", "web", "db")
 
 
-def test_an_internal_network_has_no_way_out(podman: Podman) -> None:
+def test_an_internal_network_has_no_way_out(podman: CniPodman) -> None:
     podman("network", "create", "-d", "macvlan", "--internal", "--subnet", "10.3.0.0/24", "-o", "parent=eth0", "closed")
     podman.run("web", "--network", "closed")
     podman.run("db", "--network", "closed")
@@ -118,7 +92,7 @@ def test_an_internal_network_has_no_way_out(podman: Podman) -> None:
     podman.end("closed", "web", "db")
 
 
-def test_ipvlan_by_a_conflist(podman: Podman) -> None:
+def test_ipvlan_by_a_conflist(podman: CniPodman) -> None:
     podman.conflist("flat", type="ipvlan", master="eth0", ipam=podman.lan.ipam(dataDir=str(NETWORKS)))
     podman.run("web", "--network", "flat", "--ip", "10.1.0.77")
     podman.run("db", "--network", "flat")
@@ -128,7 +102,7 @@ def test_ipvlan_by_a_conflist(podman: Podman) -> None:
     podman.end("flat", "web", "db")
 
 
-def test_a_network_without_a_subnet_has_a_dhcp_servers_addresses(podman: Podman, tmp_path: Path) -> None:
+def test_a_network_without_a_subnet_has_a_dhcp_servers_addresses(podman: CniPodman, tmp_path: Path) -> None:
     server = Server(podman.lan.beyond, tmp_path / "dnsmasq")
     directory_of_the_plugin(podman.directory)
     daemon = podman.lan.node.popen([str(GO / "dhcp"), "daemon"])
@@ -146,7 +120,7 @@ def test_a_network_without_a_subnet_has_a_dhcp_servers_addresses(podman: Podman,
         socket.unlink()
 
 
-def test_a_trunk_by_a_conflist(podman: Podman) -> None:
+def test_a_trunk_by_a_conflist(podman: CniPodman) -> None:
     lan = podman.lan
     for port in lan.switch.ports.values():
         lan.switch.set_vlans(port, None, (50,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from socket import AF_UNSPEC
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from cni_core.address import Address, Cidr
 from cni_core.errors import INVALID_ENVIRONMENT, UNKNOWN_CONTAINER, CniError
 from cni_core.rtnl import messages as m
 from cni_core.rtnl.messages import InterfaceAddress, Link, Message, Route
-from cni_core.rtnl.socket import KernelError
+from cni_core.rtnl.socket import refusal
 
 if TYPE_CHECKING:
     from cni_core.rtnl.neighbours import Neighbour
@@ -195,7 +196,7 @@ class Socket:
         return [
             route
             for route in self._here.routes
-            if route.dst.family == family
+            if family in (AF_UNSPEC, route.dst.family)
             and (not link or (link in route.links and route.table == m.RT_TABLE_MAIN))
             and wanted(route)
         ]
@@ -226,7 +227,7 @@ class Socket:
             self._kernel.log.append(message.purpose)
             errno = next((n for text, n in self._kernel.refuse.items() if message.purpose.startswith(text)), 0)
             errno = errno or self._carry_out(message)
-            refused = refused or (KernelError(message, errno, "") if errno else None)
+            refused = refused or (refusal(message, errno, "") if errno else None)
         if refused:
             raise refused
 

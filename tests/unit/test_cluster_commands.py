@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cni_cli import cluster as commands
+from cni_cli import cluster as commands, cluster_view
 from cni_cli.main import main
 from ipam import last_contact, nodes
 from ipam.cluster import Cluster, Settings
@@ -43,12 +43,13 @@ class Office:
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Office:
     engine = Engine()
-    monkeypatch.setattr(Cluster, "engine", lambda *_: engine)
+    monkeypatch.setattr(Cluster, "engine", lambda *_, **__: engine)
     monkeypatch.setattr(Cluster, "node", lambda self: Node(self.settings.node, "mac", "b1", "1"))
     directory = tmp_path / "cluster.d"
     read = Cluster.read
     monkeypatch.setattr(Cluster, "read", lambda name: read(name, str(directory)))
-    monkeypatch.setattr(commands, "DIRECTORY", str(directory))
+    for module in (commands, cluster_view):
+        monkeypatch.setattr(module, "DIRECTORY", str(directory))
     monkeypatch.setattr(last_contact, "ROOT", str(tmp_path / "run"))
     return Office(tmp_path, engine, capsys)
 

@@ -56,16 +56,16 @@ def test_a_request_is_told_in_the_words_of_ip(message: Message, words: str) -> N
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(m.NLMSG_ERROR, 0, 1, bytes(4)), "ok"),
-        (Reply(m.NLMSG_ERROR, 0, 1, (-16).to_bytes(4, "little", signed=True)), "EBUSY"),
-        (Reply(m.NLMSG_DONE, 0, 1, bytes(4)), "end of the list"),
-        (Reply(m.RTM_NEWADDR, 0, 1, m.new_address(5, TEN).body), "10.1.0.2/24 dev if5 flags 0x0"),
+        ((m.NLMSG_ERROR, 0, 1, bytes(4)), "ok"),
+        ((m.NLMSG_ERROR, 0, 1, (-16).to_bytes(4, "little", signed=True)), "EBUSY"),
+        ((m.NLMSG_DONE, 0, 1, bytes(4)), "end of the list"),
+        ((m.RTM_NEWADDR, 0, 1, m.new_address(5, TEN).body), "10.1.0.2/24 dev if5 flags 0x0"),
         (
-            Reply(m.RTM_NEWLINK, 0, 1, m.mark_and_raise(5, "eth0", "mark").body),
+            (m.RTM_NEWLINK, 0, 1, m.mark_and_raise(5, "eth0", "mark").body),
             "5: eth0 physical up mtu 0  mark",
         ),
-        (Reply(m.RTM_NEWROUTE, 0, 1, bytes([7]) + bytes(11)), "of another family"),
-        (Reply(99, 0, 1, b""), "a message of type 99"),
+        ((m.RTM_NEWROUTE, 0, 1, bytes([7]) + bytes(11)), "of another family"),
+        ((99, 0, 1, b""), "a message of type 99"),
     ],
 )
 def test_a_reply_is_told_as_ip_shows_it(reply: Reply, words: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cni_cli.host_access import findings
 from cni_core import errors, sysctl
 from cni_core.address import Cidr
 from cni_core.errors import CniError
@@ -111,6 +110,13 @@ def test_the_sysctls_are_set_before_the_pair_is_up(host: Node, monkeypatch: pyte
     assert early == [True] * 6
 
 
+def of_the_end(host: Node) -> list[str]:
+    """The addresses that the pair has on the host."""
+    end = host.host.link(OUTER)
+    assert end
+    return [str(cidr) for index, cidr, _ in host.host.addresses if index == end.index]
+
+
 def test_what_the_container_sends_to_the_host_beside_is_routed_there_and_forwarded(host: Node) -> None:
     services = {"addresses": True, "routes": ["10.96.0.1/12", "fd00:96::/112", "10.97.0.0/16"]}
     host.add(network(host, "10.1.0.0/24", hostAccess=services))
@@ -118,8 +124,17 @@ def test_what_the_container_sends_to_the_host_beside_is_routed_there_and_forward
         ("10.1.0.7/32", "10.1.0.2", 0),
         ("10.96.0.0/12", "10.1.0.2", 0),
         ("10.97.0.0/16", "10.1.0.2", 0),
+        ("192.0.0.8/32", "10.1.0.2", 0),
     ]
     assert host.host.sysctls["net", "ipv4", "conf", OUTER, "forwarding"] == "1"
+    assert of_the_end(host) == ["192.0.0.8/32"]
+
+
+def test_what_it_sends_in_ipv6_alone_needs_no_address_to_masquerade_as(host: Node) -> None:
+    host.add(network(host, hostAccess={"addresses": True, "routes": ["fd00:96::/112"]}))
+    assert "192.0.0.8/32" not in [dst for dst, *_ in of_access(host.container())]
+    assert host.host.sysctls["net", "ipv4", "conf", OUTER, "forwarding"] == "0"
+    assert of_the_end(host) == []
 
 
 def test_without_the_key_nothing_of_it_is_there(host: Node) -> None:
@@ -270,26 +285,6 @@ def test_a_host_route_of_l3_is_not_in_the_way_of_the_next_container(host: Node) 
     config = network(host, "10.8.0.0/24", type="ipvlan", mode="l3", hostRoutes=True)
     for name in ("c1", "c2"):
         host.check(config, host.add(config, name), name)
-
-
-# What doctor tells
-
-
-def test_doctor_has_nothing_to_tell_of_what_is_as_it_was(host: Node) -> None:
-    host.add(network(host))
-    assert list(findings(Attachment("c1", "eth0"), host.kernel.host_place().rtnl)) == []  # type: ignore[arg-type]
-
-
-def test_doctor_tells_of_an_address_that_changed_and_of_a_route_that_counts_before_ours(host: Node) -> None:
-    host.add(network(host))
-    host.host.routes = [one for one in host.host.routes if str(one.source) != "10.1.0.7"]
-    shim = host.kernel.add_link(host.host, "shim")
-    host.host.routes.append(route("fd00:1::2/128", shim, priority=1))
-    told = [what for what, _ in findings(Attachment("c1", "eth0"), host.kernel.host_place().rtnl)]  # type: ignore[arg-type]
-    assert told == [
-        "the host no longer has the address at which c1/eth0 reaches it",
-        "another route to c1/eth0 counts before ours: fd00:1::2/128 dev shim",
-    ]
 
 
 # What is taken back

@@ -22,7 +22,7 @@ BUILTIN = {"posix", "_signal", "_socket", "_struct", "fcntl", "select", "errno",
 BUILTIN |= {"_launcher"}  # the launcher's own
 
 # Run when freezing, when a configuration was rejected, or when a cluster's engine must be asked.
-NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate"}
+NOT_PER_POD = {"cni_core.schema.explain", "cni_core.schema.generate", "cni_core.netavark.explain"}
 NOT_PER_POD |= {
     f"ipam.{name}" for name in ("asking", "claims", "cluster", "contact", "domain", "etcd", "nodes", "verbs")
 }
@@ -31,6 +31,7 @@ NOT_PER_POD |= {
 ALLOWED = {
     ("cni_core.native.setns", "ctypes"),  # posix.setns came with Python 3.12
     ("cni_core.entry._explained", "cni_core.schema.explain"),
+    *((f"cni_core.netavark.{name}", "cni_core.netavark.explain") for name in ("calls._accepted", "options.read")),
     *((f"ipam.lan_local.{name}", "ipam.asking") for name in ("_lease_all", "delete", "gc", "status")),
     ("cni_macvlan_py.__main__.commands", "cni_cli.main"),  # for a person
     ("cni_ipvlan_py.__main__.commands", "cni_cli.main"),
@@ -74,9 +75,12 @@ FLOORS = (
         ),
         *("tuning", "uppers"),
     ),
-    ("whose",),
+    ("whose", "making"),
     ("shared", "link", "dead", "proof"),
     ("attach",),
+    ("netavark.options",),
+    ("netavark.translate",),
+    ("netavark.calls",),
     ("debug",),
     ("entry",),
 )
@@ -85,7 +89,7 @@ IPAM_FLOORS = (
     ("index", "delegate", "held", "stable"),
     ("store", "verbs"),
     ("host_local", "domain", "contact", "etcd"),
-    ("plugin", "nodes", "lan_local"),
+    ("plugin", "nodes", "lan_local", "podman"),
     ("claims", "cluster"),
     ("asking",),
 )
@@ -195,7 +199,7 @@ def test_the_arrows_of_the_layout_go_one_way(package: str) -> None:
 @pytest.mark.parametrize(("package", "floors"), [("cni_core", FLOORS), ("ipam", IPAM_FLOORS)])
 def test_a_module_imports_only_what_is_on_a_floor_below(package: str, floors: tuple[tuple[str, ...], ...]) -> None:
     floor_of = {f"{package}.{name}": i for i, floor in enumerate(floors) for name in floor}
-    packages = {package, f"{package}.rtnl", f"{package}.schema"}
+    packages = {package, *(f"{package}.{name}" for name in ("netavark", "rtnl", "schema"))}
     assert floor_of.keys() | packages | NOT_PER_POD >= {name for name in MODULES if name.startswith(package)}
     for name, floor in floor_of.items():
         for where, what in imports(name, [MODULES[name]]):
@@ -247,6 +251,37 @@ def test_an_add_of_host_local_imports_nothing_of_links(tmp_path: Path) -> None:
 def test_an_add_of_a_link_imports_what_it_needs(tmp_path: Path) -> None:
     prepare = PREPARE.format(root=str(tmp_path / "records"))
     assert imported(tmp_path, "macvlan", prepare) == OF_ANY_CALL | OF_A_LINK
+
+
+CALLED_BY_A_PERSON = """
+import sys
+from cni_cli.main import main
+try:
+    main("cni-macvlan-py", "macvlan", sys.argv[1:])
+except SystemExit:
+    pass
+print(*sys.modules, file=sys.stderr)
+"""
+HEAVY = {"pyroute2", "asyncio", "prometheus_client"}
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The heavy packages that a command imports."""
+    argv = [sys.executable, "-c", CALLED_BY_A_PERSON, *arguments]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return HEAVY & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "command", ["--version", "--help", "doctor --help", "leases", "network ls", "network inspect x"]
+)
+def test_a_command_that_asks_the_kernel_nothing_does_not_wait_for_pyroute2(command: str, tmp_path: Path) -> None:
+    where = ["--dir", str(tmp_path)] if command.startswith(("leases", "network")) else []
+    assert loaded(*command.split(), *where) == set()
+
+
+def test_one_that_asks_imports_pyroute2(tmp_path: Path) -> None:
+    assert {"pyroute2", "asyncio"} <= loaded("doctor", "--dir", str(tmp_path))
 
 
 def test_the_walk_finds_an_import_wherever_it_hides() -> None:

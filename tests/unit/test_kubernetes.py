@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cni_cli.checks import FAILURE, OK, WARNING, Check
 from cni_cli.conflists import Network, networks_in
-from cni_cli.doctor import FAILURE, OK, WARNING, Check
 from cni_cli.kubernetes import beside_clusters, of_others, of_runtimes
 
 DIRECTORY = "/etc/cni/net.d"

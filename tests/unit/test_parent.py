@@ -8,6 +8,7 @@ import pytest
 
 from cni_core import errors, parent as parents
 from cni_core.errors import CniError
+from cni_core.making import make
 from cni_core.names import short_name
 from cni_core.network import Network
 from cni_core.parent import Plan
@@ -41,7 +42,7 @@ def vlan(node: Node, name: str, below: str, number: int, **attributes: Any) -> L
 
 
 def told(found: Plan) -> tuple[list[str], list[tuple[str, int]]]:
-    return [link.name for link in found.there], [(one.name, one.vlan) for one in found.missing]
+    return [link.name for link in found.there], found.missing
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_what_is_down_or_to_be_made_is_not(node: Node, config: dict[str, Any]) -
 
 
 def made(node: Node, **config: Any) -> Link:
-    return parents.make(plan(node, **config), node.kernel.host_place())  # type: ignore[arg-type]
+    return make(plan(node, **config), node.kernel.host_place())  # type: ignore[arg-type]
 
 
 def test_vlans_are_made_lowest_first_marked_and_raised(node: Node) -> None:
@@ -180,7 +181,7 @@ def test_what_a_killed_add_left_is_finished(node: Node, attributes: dict[str, An
     vlan(node, short_name("cnp", "eth0.50"), "eth0", 50, **attributes)
     found = plan(node, master="eth0", vlan=50)
     assert found.is_unfinished
-    link = parents.make(found, node.kernel.host_place())  # type: ignore[arg-type]
+    link = make(found, node.kernel.host_place())  # type: ignore[arg-type]
     assert (link.alias, link.up) == (parents.ALIAS, True)
 
 
@@ -215,4 +216,4 @@ def test_a_new_link_that_vanishes_is_told(node: Node, monkeypatch: pytest.Monkey
     found = plan(node, internal=True)
     monkeypatch.setattr(Socket, "link", lambda *_, **__: None)
     with pytest.raises(CniError, match="vanished"):
-        parents.make(found, node.kernel.host_place())  # type: ignore[arg-type]
+        make(found, node.kernel.host_place())  # type: ignore[arg-type]
