@@ -13,7 +13,7 @@ from ipam.claims import MOST_AHEAD, Member, Need, Outcome
 from ipam.cluster import Cluster
 from ipam.contact import NetworkFiles, run
 from ipam.etcd import Etcd, weakness
-from ipam.host_local import data_dir_of, store_of
+from ipam.host_local import Leasing, data_dir_of, store_of
 from ipam.lan_local import cluster_of, pools_of
 from ipam.pool import Pool
 from ipam.ranges import RangeSet, range_sets
@@ -52,6 +52,22 @@ class Asking:
         taken = self.leases().keys() | refused.keys()
         return run(self._member.acquire(self.files.held(), needs, taken), self._etcd, self.files)
 
+    def prefer(
+        self, pools: Sequence[Pool], wishes: Sequence[Sequence[Address]], refused: Mapping[Address, str]
+    ) -> set[int]:
+        """The numbers of the wishes of which an address can be given now; none where the cluster cannot be asked."""
+        taken = self.leases().keys() | refused.keys()
+        try:
+            held = run(self._member.prefer(self.files.held(), pools, wishes, taken), self._etcd, self.files).held
+        except CniError:
+            return set()
+        return {i for i, wish in enumerate(wishes) if any(one in held.claims and one not in taken for one in wish)}
+
+    def keeps(self, index: int) -> bool:
+        """Whether the node is to hold free addresses of range set number index."""
+        held = self.files.held()
+        return bool(held and any(held.ahead[index : index + 1]))
+
     def tidy(self, pools: Sequence[Pool], *, everywhere: bool = False, all_known: bool = False) -> Outcome:
         held, taken = self.files.held(), self.files.taken()
         operation = self._member.tidy(held, pools, taken, everywhere=everywhere, all_known=all_known)
@@ -64,10 +80,9 @@ class Asking:
             run(self._member.leave(held), self._etcd, self.files)
 
 
-def acquire(
-    request: Request, sets: list[RangeSet], asked: list[Address | None], refused: Mapping[Address, str]
-) -> None:
-    """Has this node hold what the attachment needs of each set. CniError."""
+def acquire(leasing: Leasing, wishes: Sequence[Sequence[Address]]) -> None:
+    """Has this node hold what the attachment needs of each set; if it can be had, one of its wishes there. CniError."""
+    request, sets = leasing.request, leasing.sets
     cluster = Cluster.read(cluster_of(request))
     with cluster.contact() as etcd:
         asking = Asking(cluster, etcd, request)
@@ -81,11 +96,23 @@ def acquire(
                 raise
         held = asking.files.held()
         mine = [one for one in own if held and one in held.claims]
+        pools = pools_of(sets)
+        granted = asking.prefer(pools, wishes, leasing.refused) if any(wishes) else set[int]()
         needs = [
-            Need(pool, address, is_wanted=not any(part.range_of(one) and address in (None, one) for one in mine))
-            for part, pool, address in zip(sets, pools_of(sets), asked, strict=True)
+            Need(
+                pool,
+                address,
+                # Who is granted a wish needs no other, but the node keeps some for when the cluster is away.
+                is_wanted=not any(part.range_of(one) and address in (None, one) for one in mine)
+                and (i not in granted or asking.keeps(i)),
+            )
+            for i, (part, pool, address) in enumerate(zip(sets, pools, leasing.asked, strict=True))
         ]
-        asking.acquire(needs, refused)
+        try:
+            asking.acquire(needs, leasing.refused)
+        except CniError:
+            if any(need.is_wanted and i not in granted for i, need in enumerate(needs)):
+                raise
 
 
 def give_back(request: Request, *, all_known: bool = False) -> None:

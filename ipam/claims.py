@@ -230,6 +230,46 @@ class Member:
                     places[i].move(self._random.randrange(pools[i].size))
         raise CniError(TRY_AGAIN_LATER, f"other nodes of {self._domain.name} were faster {_ROUNDS} times in a row")
 
+    def prefer(
+        self,
+        held: Held | None,
+        pools: Sequence[Pool],
+        wishes: Sequence[Sequence[Address]],
+        taken: Collection[Address],
+    ) -> Operation[Outcome]:
+        """Of each of the wishes the first address that can be had.
+
+        It is claimed as one that is asked for, so that it is given back when its container is gone. Where none can be
+        had, that is no error: acquire has others. CniError as acquire.
+        """
+        held, view, lost = yield from self._open(held, pools)
+        before = held
+        self._refuse_barred(view)
+        held = held.but(ahead=self._ahead(pools, view))
+        chosen = set[Address]()
+        for wish in wishes:
+            free = [address for address in wish if address not in taken]
+            listing = yield from look_up(List(tuple(only(self._domain.address(one)) for one in free)), self._engine)
+            for address, records in zip(free, listing.records, strict=True):
+                if address in held.claims:
+                    chosen.add(address)
+                    break
+                if records and not self._is_ours(held, owner_of(records[0])):
+                    continue
+                won, _ = yield from self._make_ours(held, [address], self._guards(view))
+                if won:
+                    held = _with(held, won)
+                    held = held.but(fixed=held.fixed | won.keys())
+                    yield Keep(held)  # R1
+                    break
+        # Wishes do not use up what is kept ahead: where addresses have become scarce, it is in the way of others'.
+        back = [address for address in held.surplus(pools, taken) if address not in held.fixed | chosen]
+        if back:
+            held = yield from self._give_back(held, back)
+        elif held.ahead != before.ahead and held.claims == before.claims:
+            yield Keep(held)
+        return Outcome(held, tuple(lost.items()))
+
     def tidy(
         self,
         held: Held | None,

@@ -19,28 +19,11 @@ from ipam.store import DEFAULT_DATA_DIR, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any, Protocol
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from cni_core.request import Request
     from cni_core.undo import Steps
-
-    class Lease(Protocol):
-        """Leases an address of each set to the request's attachment. What is new is added to given before it is leased:
-        a signal may come at once.
-        """
-
-        def __call__(
-            self,
-            request: Request,
-            sets: list[RangeSet],
-            places: Places,
-            asked: list[Address | None],
-            refused: Mapping[Address, str],
-            given: list[Address],
-            *,
-            again: bool,
-        ) -> list[Address]: ...
 
 
 # After so many taken addresses in a row, one look at the directory is cheaper than trying on.
@@ -57,7 +40,7 @@ def add(
     refused: Mapping[Address, str],
     *,
     again: bool = True,
-    lease: Lease | None = None,
+    lease: Callable[[Leasing], list[Address]] | None = None,
 ) -> Result:
     """One address of each range set, and the configuration's routes and resolvConf.
 
@@ -66,22 +49,15 @@ def add(
     lease: what is to lease them, where not all of the sets may be given.
     """
     lease = lease or _lease_all
-    sets = range_sets(request)
-    places = Places(sets)
-    asked = assign(sets, places, request.ips)
+    leasing = Leasing(request, range_sets(request), refused, again=again)
     routes = [route_of(i, spec) for i, spec in enumerate(request.ipam.get("routes", []))]
     dns: dict[str, Any] = {}
     if request.ipam.get("resolvConf"):
         from ipam.resolv_conf import dns_of
 
         dns = dns_of(request.ipam["resolvConf"])
-    given: list[Address] = []
-    addresses = steps.take(
-        "lease addresses",
-        lambda: lease(request, sets, places, asked, refused, given, again=again),
-        lambda: _give_back(request, given),
-    )
-    ips = [_ip(part, address) for part, address in zip(sets, addresses, strict=True)]
+    addresses = steps.take("lease addresses", lambda: lease(leasing), leasing.give_back)
+    ips = [_ip(part, address) for part, address in zip(leasing.sets, addresses, strict=True)]
     return Result(ips=ips, routes=routes, dns=dns)
 
 
@@ -142,52 +118,16 @@ def subnets(request: Request) -> list[Cidr]:
     return [part.subnet for one in range_sets(request) for part in one.ranges]
 
 
-def _lease_all(
-    request: Request,
-    sets: list[RangeSet],
-    places: Places,
-    asked: list[Address | None],
-    refused: Mapping[Address, str],
-    given: list[Address],
-    *,
-    again: bool,
-) -> list[Address]:
-    """One address of each set (Lease)."""
+def _lease_all(leasing: Leasing) -> list[Address]:
+    """One address of each set."""
+    request = leasing.request
     try:
         with store_of(request) as store:
-            return lease_in(store, request, sets, places, asked, refused, given, again=again)
+            return leasing.lease(store, leasing.sets, leasing.asked)
     except CniError as error:
         if error.code == POOL_EXHAUSTED:  # the leases are unlocked by now: to look at all namespaces takes a while
             error.details += _told_of_the_dead(request.name)
         raise
-
-
-def lease_in(
-    store: Store,
-    request: Request,
-    sets: list[RangeSet],
-    places: Places,
-    asked: list[Address | None],
-    refused: Mapping[Address, str],
-    given: list[Address],
-    *,
-    again: bool,
-) -> list[Address]:
-    """One address of each set (Lease), for who has the lock of the leases.
-
-    The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
-    """
-    held = store.held_by(request.attachment)
-    if held and not again:
-        _refuse_again(request.attachment, store, held, sets, asked)
-    if held:
-        store.hold(request.attachment, held)  # of this boot from now on: not to be taken back for another set
-    of_set = _by_set(held, places, asked, refused)
-    lease = Leasing(request.attachment, store, of_set, refused, given, _owner(request))
-    addresses = [lease.one(i, part, address) for i, (part, address) in enumerate(zip(sets, asked, strict=True))]
-    if given:
-        store.hold(request.attachment, held + given)
-    return addresses
 
 
 def _told_of_the_dead(network: str) -> str:
@@ -230,7 +170,7 @@ def _refuse_again(
             )
 
 
-def _owner(request: Request) -> str:
+def whom(request: Request) -> str:
     """Whom the addresses are for, where their order follows from that; else empty."""
     if request.ipam.get("order") != "stable":
         return ""
@@ -240,31 +180,68 @@ def _owner(request: Request) -> str:
 
 
 class Leasing:
-    """Of addresses to one attachment. held: those that it has, by the number of the set; refused: those that cannot be
-    given, with the reason; given: those that are new; owner: whom they are for, in a stable order, empty for the next
-    free one.
+    """Of an address of each range set to the request's attachment.
+
+    asked: of each set, the address that is asked for; refused: those that cannot be given, with the reason; again: as
+    add's. given: those that are new, each added before it is leased: a signal may come at once.
     """
 
-    __slots__ = ("_attachment", "_given", "_held", "_owner", "_refused", "_store", "_taken")
+    __slots__ = (
+        "_held",
+        "_owner",
+        "_store",
+        "_taken",
+        "again",
+        "asked",
+        "given",
+        "places",
+        "refused",
+        "request",
+        "sets",
+    )
 
-    def __init__(
-        self,
-        attachment: Attachment,
-        store: Store,
-        held: Mapping[int, Address],
-        refused: Mapping[Address, str],
-        given: list[Address],
-        owner: str,
-    ) -> None:
-        self._attachment = attachment
+    def __init__(self, request: Request, sets: list[RangeSet], refused: Mapping[Address, str], *, again: bool) -> None:
+        """CniError where what is asked for is of no set."""
+        self.request = request
+        self.sets = sets
+        self.places = Places(sets)
+        self.asked = assign(sets, self.places, request.ips)
+        self.refused = refused
+        self.again = again
+        self.given: list[Address] = []
+
+    def lease(self, store: Store, parts: list[RangeSet], asked: list[Address | None]) -> list[Address]:
+        """An address of each set, for who has the lock of the leases. parts: of each set, what may be chosen.
+
+        The index is written once, at the end: what a killed call has leased, the next one finds (Store.reserve).
+        """
+        attachment = self.request.attachment
+        held = store.held_by(attachment)
+        if held and not self.again:
+            _refuse_again(attachment, store, held, parts, asked)
+        if held:
+            store.hold(attachment, held)  # of this boot from now on: not to be taken back for another set
         self._store = store
-        self._held = held
-        self._refused = refused
-        self._given = given
-        self._owner = owner
+        self._held = _by_set(held, self.places, asked, self.refused)
+        self._owner = whom(self.request)  # whom they are for, in a stable order; empty for the next free one
         self._taken: set[str] | None = None  # the directory, once it was read: while it is locked only we change it
+        addresses = [self._one(i, part, address) for i, (part, address) in enumerate(zip(parts, asked, strict=True))]
+        if self.given:
+            store.hold(attachment, held + self.given)
+        return addresses
 
-    def one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
+    def give_back(self) -> None:
+        """What is new of it."""
+        if self.given:
+            attachment = self.request.attachment
+            with store_of(self.request) as store:
+                held, back = store.held_by(attachment), set(self.given)
+                for address in self.given:
+                    if store.holder(address) == attachment:  # the index may not know of it yet
+                        store.release(address)
+                store.hold(attachment, [address for address in held if address not in back])
+
+    def _one(self, index: int, part: RangeSet, asked: Address | None) -> Address:
         """Of range set number index: the address it holds already, the one asked for, or the next free one.
 
         It holds one where an earlier ADD was killed, or was before a reboot.
@@ -275,9 +252,9 @@ class Leasing:
 
     def _asked(self, index: int, part: RangeSet, address: Address) -> Address:
         refuse_impossible(part, address)
-        if address in self._refused:
-            raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self._refused[address]}")
-        self._given.append(address)
+        if address in self.refused:
+            raise CniError(ADDRESS_UNAVAILABLE, f"the address asked for, {address}, {self.refused[address]}")
+        self.given.append(address)
         if not self._reserve_or_take_back(index, address):
             raise _taken(self._store, address, part)
         return address
@@ -301,18 +278,18 @@ class Leasing:
                     self._taken = store.taken()
                 # The first of a stable order may be of its own earlier incarnation, before a reboot.
                 own = self._owner and tried == 0
-                if address in self._refused or (not own and self._taken and str(address) in self._taken):
+                if address in self.refused or (not own and self._taken and str(address) in self._taken):
                     continue
-                self._given.append(address)
+                self.given.append(address)
                 if (self._reserve_or_take_back if own else self._reserve)(index, address):
                     return address
-                self._given.pop()
+                self.given.pop()
             self._taken = None
             if not store.release_earlier_boots():
                 raise _exhausted(part)
 
     def _reserve(self, index: int, address: Address) -> bool:
-        return self._store.reserve(index, address, self._attachment)
+        return self._store.reserve(index, address, self.request.attachment)
 
     def _candidates(self, index: int, part: RangeSet) -> tuple[Iterator[Address], int]:
         """Every address that can be chosen, in order, and how many of them to try before all leases are looked at."""
@@ -321,17 +298,6 @@ class Leasing:
         from ipam import stable
 
         return stable.candidates(part, self._owner), stable.TRIES
-
-
-def _give_back(request: Request, given: list[Address]) -> None:
-    if given:
-        attachment = request.attachment
-        with store_of(request) as store:
-            held, back = store.held_by(attachment), set(given)
-            for address in given:
-                if store.holder(address) == attachment:  # the index may not know of it yet
-                    store.release(address)
-            store.hold(attachment, [address for address in held if address not in back])
 
 
 def refuse_impossible(part: RangeSet, address: Address) -> None:

@@ -18,7 +18,7 @@ from cni_core.errors import (
 from ipam import host_local
 from ipam.held import HeldFile
 from ipam.host_local import subnets
-from ipam.ranges import Places, RangeSet, range_sets
+from ipam.ranges import RangeSet, range_sets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cni_core.result import Result
     from cni_core.undo import Steps
     from ipam.held import Held
+    from ipam.host_local import Leasing
     from ipam.pool import Pool
     from ipam.store import Store
 
@@ -36,6 +37,7 @@ __all__ = ["NEEDS_LINK", "add", "check", "delete", "gc", "status", "subnets"]
 
 NEEDS_LINK = False
 
+_WISHES = 8  # of a stable order: the addresses that it prefers to what is held
 _TRIES = 8  # another call may lease what was claimed for this one
 _MINUTE = 60.0
 
@@ -139,40 +141,76 @@ def pools_of(sets: list[RangeSet]) -> list[Pool]:
     return [Pool.of(part) for part in sets]
 
 
-def _lease_all(
-    request: Request,
-    sets: list[RangeSet],
-    places: Places,
-    asked: list[Address | None],
-    refused: Mapping[Address, str],
-    given: list[Address],
-    *,
-    again: bool,
-) -> list[Address]:
-    """host_local.Lease. What a round without success leased stays the attachment's in the next."""
+def _lease_all(leasing: Leasing) -> list[Address]:
+    """Of what this node holds. What a round without success leased stays the attachment's in the next."""
+    request, sets, asked = leasing.request, leasing.sets, leasing.asked
     for part, address in zip(sets, asked, strict=True):
         if address:
             host_local.refuse_impossible(part, address)
-    is_known = again
+    wishes = _wishes(leasing)
     for tries in range(_TRIES):
         with host_local.store_of(request) as store:
             held = held_of(request)
             if held and held.boot == store.boot:
                 strays = [one for one in store.held_by(request.attachment) if one not in held.claims]
-                if tries and is_known:  # the cluster was asked: they are another's
+                if tries and leasing.again:  # the cluster was asked: they are another's
                     _drop(request, store, strays)
-                if (tries or not strays) and all(one is None or one in held.claims for one in asked):
+                chosen = _granted(leasing, store, held, wishes, is_last=tries > 0) if wishes else asked
+                if chosen and (tries or not strays) and all(one is None or one in held.claims for one in chosen):
                     ours = [part.only(held.claims.keys() - held.fixed) for part in sets]
                     try:
-                        return host_local.lease_in(store, request, ours, places, asked, refused, given, again=is_known)
+                        return leasing.lease(store, ours, chosen)
                     except CniError as error:
                         if error.code != POOL_EXHAUSTED:
                             raise
-                    is_known = True  # what this call has leased of other sets
+                    leasing.again = True  # what this call has leased of other sets
         from ipam import asking
 
-        asking.acquire(request, sets, asked, refused)
+        asking.acquire(leasing, wishes)
     raise CniError(TRY_AGAIN_LATER, f"other calls were faster {_TRIES} times in a row")
+
+
+def _wishes(leasing: Leasing) -> list[list[Address]]:
+    """Of each set the first addresses of a stable order over all of it, whoever holds them; empty without that order.
+
+    What is held changes from ADD to ADD: an order over that alone would lead to another address each time.
+    """
+    owner = host_local.whom(leasing.request)
+    if not owner:
+        return []
+    from ipam import stable
+
+    return [
+        [] if asked else stable.first(part, owner, _WISHES, leasing.refused)
+        for part, asked in zip(leasing.sets, leasing.asked, strict=True)
+    ]
+
+
+def _granted(
+    leasing: Leasing, store: Store, held: Held, wishes: list[list[Address]], *, is_last: bool
+) -> list[Address | None]:
+    """What to ask of each set: the first of its wishes that is held and free; None for any. Empty where the cluster is
+    to be asked first: before it was (is_last), nothing but the first wish will do.
+    """
+    chosen = list(leasing.asked)
+    taken = store.taken()
+    has = {place[0] for one in store.held_by(leasing.request.attachment) if (place := leasing.places.of(one))}
+    for i, wish in enumerate(wishes):
+        if not wish or i in has:
+            continue
+        free = (one for one in (wish if is_last else wish[:1]) if one in held.claims and _is_free(store, taken, one))
+        chosen[i] = next(free, None)
+        if not chosen[i] and not is_last:
+            return []
+    return chosen
+
+
+def _is_free(store: Store, taken: set[str], address: Address) -> bool:
+    """Also where somebody of an earlier boot has it."""
+    if str(address) not in taken:
+        return True
+    holder = store.holder(address)
+    return bool(holder and store.is_of_an_earlier_boot(holder, address))
 
 
 def _drop(request: Request, store: Store, strays: list[Address]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cni_core.request import Request
     from cni_core.result import Result
     from cni_core.undo import Steps
-    from ipam.ranges import Places, RangeSet
+    from ipam.host_local import Leasing
 
 __all__ = ["NEEDS_LINK", "add", "check", "delete", "gc", "status", "subnets"]
 
@@ -33,22 +33,13 @@ def status(request: Request) -> None:
     range_sets(request)
 
 
-def _as_asked(
-    request: Request,
-    sets: list[RangeSet],
-    places: Places,
-    asked: list[Address | None],
-    refused: Mapping[Address, str],
-    given: list[Address],
-    *,
-    again: bool,
-) -> list[Address]:
+def _as_asked(leasing: Leasing) -> list[Address]:
     addresses = []
-    for part, address in zip(sets, asked, strict=True):
+    for part, address in zip(leasing.sets, leasing.asked, strict=True):
         if address is None:
             raise CniError(INVALID_CONFIG, f"podman has chosen no address in {part}", "Create the network anew.")
         refuse_impossible(part, address)
-        if address in refused:
-            raise CniError(ADDRESS_UNAVAILABLE, f"{address}, which podman chose, {refused[address]}")
+        if address in leasing.refused:
+            raise CniError(ADDRESS_UNAVAILABLE, f"{address}, which podman chose, {leasing.refused[address]}")
         addresses.append(address)
     return addresses

@@ -11,7 +11,7 @@ from ipam.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from cni_core.address import Address
     from ipam.ranges import RangeSet
@@ -36,6 +36,17 @@ def candidates(part: RangeSet, owner: str) -> Iterator[Address]:
     for _ in range(pool.size):
         yield pool[at]
         at = (at + step) % pool.size
+
+
+def first(part: RangeSet, owner: str, count: int, refused: Container[Address]) -> list[Address]:
+    """The first so many candidates that can be given; fewer where there are no more."""
+    found: list[Address] = []
+    for tried, address in enumerate(candidates(part, owner)):
+        if tried == TRIES or len(found) == count:
+            break
+        if address not in refused:
+            found.append(address)
+    return found
 
 
 def _common_divisor(one: int, other: int) -> int:

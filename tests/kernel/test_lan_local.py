@@ -9,182 +9,17 @@ import json
 import os
 import re
 import shutil
-import socket
-import struct
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from signal import SIGCONT, SIGSTOP
-from typing import Any
 
 import pytest
 
-from cni_core.address import Address
-from conformance.lab.topology import Host, Topology
-from ipam.etcd import Etcd
-from ipam.held import Held
-from ipam.verbs import List, Listing
-from tests.etcd.members import ETCD, Authority
-from tests.kernel import arp
-from tests.kernel.plugin import OURS, Outcome, Plugin, leases
-
-ENGINE = "10.1.0.100"
-URL = f"https://{ENGINE}:2379"
-_AGAIN = 20
-# Each host has these of its own: the cluster's file and the networks, the records, the notes and the lock.
-PLACES = ("/etc/cni", "/run/cni-vlan", "/run/cni-lan-local")
-
-
-class Node(Plugin):
-    """A host of the LAN with its plugins; its eth0 is on the switch."""
-
-    def __init__(self, net: Topology, name: str, switch: Any, directory: Path, number: int) -> None:
-        super().__init__(net.host(name), "macvlan")
-        self.name = name
-        self.net = net
-        self.own = directory / name
-        net.cable(self.node, "eth0", switch)
-        self.node.address("eth0", f"10.1.0.{number}/24")
-        mounts = []
-        for place in PLACES:
-            (self.own / place[1:]).mkdir(parents=True)
-            Path(place).mkdir(parents=True, exist_ok=True)
-            mounts.append(f"mount --bind {self.own}{place} {place}")
-        self.prefix = ["unshare", "-m", "sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh"]
-        self.network = self.own / "etc/cni/net.d/lan.conflist"
-
-    def call(self, command: str, container: Host | None, config: dict[str, Any] | bytes, **variables: str) -> Outcome:
-        environment = os.environ | self.environment(command, container, variables)
-        argv = [*self.prefix, str(self.executable)]
-        return Outcome(self.node.run(argv, input=json.dumps(config).encode(), env=environment, check=False))
-
-    def config(self, **keys: Any) -> dict[str, Any]:
-        ipam = {
-            "type": "lan-local",
-            "cluster": "office",
-            "dataDir": str(self.own / "networks"),
-            "ranges": [[{"subnet": "10.1.0.0/24", "ipRange": "10.1.0.128/25", "gateway": "10.1.0.254"}]],
-        }
-        return {"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "master": "eth0", "ipam": ipam} | keys
-
-    def write(self, config: dict[str, Any]) -> None:
-        """Makes it the network that the commands know."""
-        plugin = {key: value for key, value in config.items() if key not in ("cniVersion", "name")}
-        self.network.write_text(json.dumps({"cniVersion": "1.1.0", "name": "lan", "plugins": [plugin]}))
-
-    def cluster(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        program = str(OURS / "cni-macvlan-py")
-        return self.node.run([*self.prefix, program, "cluster", *arguments], env=os.environ, check=False)
-
-    def done(self, *arguments: str) -> str:
-        done = self._answered(*arguments)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode()
-
-    def refused(self, *arguments: str) -> str:
-        done = self._answered(*arguments)
-        assert done.returncode == 1
-        return done.stderr.decode()
-
-    def _answered(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Like a runtime, it calls again where a loaded machine let the engine be late."""
-        done = self.cluster(*arguments)
-        for _ in range(_AGAIN):
-            if b"cannot be asked" not in done.stderr:
-                break
-            done = self.cluster(*arguments)
-        return done
-
-    def asks(self, pod: Host, config: dict[str, Any]) -> Outcome:
-        """Of an ADD that the engine answers, likewise."""
-        outcome = self.add(pod, config)
-        for _ in range(_AGAIN):
-            if outcome.status == 0 or outcome.error["code"] != 11:
-                break
-            outcome = self.add(pod, config)
-        return outcome
-
-    def given(self, pod: Host) -> str:
-        address: str = self.asks(pod, self.config()).result["ips"][0]["address"]
-        return address.partition("/")[0]
-
-    @property
-    def held(self) -> Held:
-        return Held.parse((self.own / "networks/.cluster/lan/held").read_text())
-
-    @property
-    def leases(self) -> set[str]:
-        return {name for name in leases(self.own / "networks") if not name.startswith(".")}  # one that was killed
-
-
-class Office:
-    """Three hosts and an etcd on a fourth, one LAN."""
-
-    def __init__(self, net: Topology, directory: Path) -> None:
-        self.net = net
-        self.number = 0  # of pods so far
-        switch = net.switch("switch")
-        self.engine = net.host("engine")
-        net.cable(self.engine, "eth0", switch)
-        self.engine.address("eth0", f"{ENGINE}/24")
-        authority = Authority(directory / "ca")
-        self.ca = authority.ca
-        self.client = authority.certificate("client")
-        cert, key = authority.certificate("server", address=ENGINE)
-        options = [f"--{name}={URL}" for name in ("listen-client-urls", "advertise-client-urls")]
-        options += [f"--data-dir={directory}/etcd", "--listen-peer-urls=http://127.0.0.1:2380", "--client-cert-auth"]
-        options += [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={self.ca}"]
-        self.etcd = self.engine.popen(
-            [str(ETCD), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"GOMAXPROCS": "2"}
-        )
-        deadline = time.monotonic() + 30
-        while not isinstance(self.ask(), Listing):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        self.nodes = [Node(net, f"node{i}", switch, directory, 10 + i) for i in range(3)]
-        for node in self.nodes:
-            node.network.parent.mkdir()
-            node.write(node.config())
-            self.join(node)
-
-    def join(self, node: Node) -> None:
-        node.done("join", "office", *self.how, "--node", node.name, "--parent", "eth0")
-
-    @property
-    def how(self) -> list[str]:
-        cert, key = self.client
-        return ["--etcd", URL, "--ca", self.ca, "--cert", cert, "--key", key]
-
-    def ask(self) -> Any:
-        cert, key = self.client
-        with self.engine.inside(), Etcd([URL], ca=self.ca, cert=cert, key=key, patience=20) as etcd:
-            return etcd.do(List((("/cni/v1/office/a/", "/cni/v1/office/a0"),)))
-
-    @property
-    def claims(self) -> dict[str, str]:
-        """Whose each address is, by the engine's own records."""
-        found = {}
-        for record in self.ask().records[0]:
-            value = json.loads(record.value)
-            number = int(record.key.rpartition("/")[2], 16) & 0xFFFFFFFF
-            found[socket.inet_ntoa(struct.pack("!I", number))] = value.get("node") or f"{value.get('host')}'s own"
-        return found
-
-    def is_sound(self) -> None:
-        """What has a lease is held, and what is held is claimed; no address has two leases."""
-        claims, seen = self.claims, list[str]()
-        for node in self.nodes:
-            held = {str(address) for address in node.held.claims}
-            assert node.leases <= held
-            assert {claims.get(address) for address in held} <= {node.name}
-            seen += node.leases
-        assert len(seen) == len(set(seen))
-
-    def pods(self, count: int) -> list[Host]:
-        self.number += count
-        return [self.net.host(f"pod{i}") for i in range(self.number - count, self.number)]
+from conformance.lab.topology import Topology
+from tests.kernel.office import Node, Office, echo, is_answered_once
+from tests.kernel.plugin import OURS
 
 
 @pytest.fixture(scope="module")
@@ -194,26 +29,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield Office(net, tmp_path_factory.mktemp("office"))
 
 
-def echo(pod: Host, addresses: list[str]) -> set[str]:
-    """Which of the addresses answer an ICMP echo request from a namespace."""
-    header = struct.pack("!BBHHH", 8, 0, 0xF7FF - 1, 0, 1)  # whose checksum is right without data
-    with pod.inside(), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as wire:
-        found = set[str]()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and found != set(addresses):
-            for address in set(addresses) - found:
-                wire.sendto(header, (address, 0))
-            wire.settimeout(0.2)
-            try:
-                while found != set(addresses):
-                    packet, (sender, _) = wire.recvfrom(2048)
-                    if packet[20] == 0:
-                        found.add(sender)
-            except TimeoutError:
-                pass
-    return found
-
-
 def test_sixty_containers_of_three_hosts_have_an_address_each(office: Office) -> None:
     pods = office.pods(60)
     with ThreadPoolExecutor(2) as threads:
@@ -221,9 +36,7 @@ def test_sixty_containers_of_three_hosts_have_an_address_each(office: Office) ->
     assert len(set(given)) == 60
     assert [office.claims[f"10.1.0.{10 + i}"] for i in range(3)] == [f"node{i}'s own" for i in range(3)]
     office.is_sound()
-    with office.engine.inside():
-        answers = arp.who_has("eth0", map(Address.parse, given), seconds=3)
-    assert sorted(str(address) for address, _ in answers) == sorted(given)  # each by one
+    is_answered_once(office, given)
     for i, pod in enumerate(pods):
         others = [given[(i + step) % 60] for step in (1, 2, 3)]
         assert echo(pod, others) == set(others)

@@ -73,6 +73,7 @@ class Bounds(NamedTuple):
     state_losses: int = 0  # of a
     b_gives_back: bool = False
     holds: bool = False  # a holds the first address from the start
+    wishes: bool = False  # a stable order: any address is asked for before what is held is given
     states: int = 10**6
 
 
@@ -256,7 +257,7 @@ class Search:
             yield with_(leased=tuple(one for one in computer.leased if one != address), running=tuple(left))
         if len(computer.processes) < (1 if self.rules.locks else 2):
             for kind in ("acquire", "tidy") if i == 0 or self.bounds.b_gives_back else ("acquire",):
-                if kind == "tidy" or held.boot != str(computer.boot) or not free:
+                if kind == "tidy" or held.boot != str(computer.boot) or not free or self.bounds.wishes:
                     text = str(held) if computer.held else ""
                     process = self.number(Process(kind, i, computer.boot, text, computer.leased))
                     if self.rules.locks:
@@ -364,8 +365,11 @@ class Search:
         # A lost state is followed by one of another name.
         member = Member(DOMAIN, node, "net", "/data", Random(f"{name} {process.boot} {process.answers[:1]}"))
         held = Held.parse(process.held) if process.held else None
-        if process.kind == "acquire":
-            operation: Operation[Any] = member.acquire(held, [Need(self.pool)], process.taken)
+        if process.kind == "acquire" and self.bounds.wishes:
+            wish = [self.pool[i] for i in range(self.pool.size)]
+            operation: Operation[Any] = member.prefer(held, [self.pool], [wish], process.taken)
+        elif process.kind == "acquire":
+            operation = member.acquire(held, [Need(self.pool)], process.taken)
         else:
             operation = member.tidy(held, [self.pool], process.taken, everywhere=True)
         if not self.rules.is_wary:
@@ -433,6 +437,8 @@ AS_BUILT = {
     "two late requests": Bounds(revisions=4, boots=1, flying=2),
     "both give back": Bounds(revisions=4, boots=1, b_gives_back=True),
     "two addresses": Bounds(addresses=2, revisions=3, boots=1),
+    "a stable order": Bounds(revisions=4, boots=1, b_gives_back=True, wishes=True),
+    "a stable order over two": Bounds(addresses=2, revisions=3, boots=1, wishes=True),
     "power cuts": Bounds(revisions=4, boots=2, holds=True),
     "a node that is off is removed": Bounds(revisions=4, boots=2, flying=0, operator=True, holds=True),
     "lost state": Bounds(revisions=4, boots=2, flying=0, state_losses=1, holds=True),
@@ -447,6 +453,7 @@ BROKEN = {
     ),
     "R3: adopted by reading": (Rules(adopts_by_reading=True), Bounds(revisions=5, boots=1)),
     "R5: claims expire": (Rules(expires=True), Bounds(revisions=4, boots=1)),
+    "R3, of a stable order": (Rules(adopts_by_reading=True), Bounds(revisions=5, boots=1, wishes=True)),
     "R6: no lock": (Rules(locks=False), Bounds(revisions=5, boots=1, flying=0)),
     "given before held is verified": (
         Rules(verifies=False),

@@ -418,3 +418,81 @@ def test_who_waited_while_another_found_the_engine_away_does_not_ask(
     last = cluster.last()
     assert last
     assert (last.why, last.endpoint) == ("", "http://127.0.0.1:1")
+
+
+def stable_hosts(directory: Path, monkeypatch: pytest.MonkeyPatch, subnet: str, **ipam: Any) -> list[Host]:
+    return [Host(name, directory, monkeypatch, subnet, order="stable", **ipam) for name in ("n1", "n2")]
+
+
+def test_a_container_that_comes_back_has_its_address_again_on_any_node(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = stable_hosts(tmp_path, monkeypatch, "10.1.0.0/24", ahead=0)
+    given = {f"c{i}": (first, second)[i % 2].add(f"c{i}") for i in range(20)}
+    assert len({address for [address] in given.values()}) == 20
+    last = given.pop("c19")  # all run while it comes back
+    for host in (second, first, second):
+        host.delete("c19")
+        assert host.add("c19") == last
+        host.delete("c19")
+    for i in range(19):
+        (first, second)[i % 2].delete(f"c{i}")
+    moved = {container: (second, first)[i % 2].add(container) for i, container in enumerate(given)}
+    assert sum(moved[container] == given[container] for container in given) >= 16  # the others met in a first choice
+    assert not {address for address, owner in engine.claims.items() if not owner.startswith(("n1", "n2"))}
+
+
+def test_a_stable_order_stays_while_what_is_held_changes(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, other = stable_hosts(tmp_path, monkeypatch, "10.1.0.0/24")
+    given = {f"c{i}": host.add(f"c{i}") for i in range(5)}
+    for i in range(30):
+        host.add(f"d{i}")
+        other.add(f"e{i}")
+
+    def come_back() -> dict[str, list[str]]:
+        for container in given:
+            host.delete(container)
+        return {container: host.add(container) for container in reversed(given)}
+
+    assert come_back() == given
+    host.boot = "b2"
+    assert {container: host.add(container) for container in reversed(given)} == given
+    engine.is_away = True
+    assert come_back() == given
+    [spare] = host.add("c9")  # of what it keeps for that
+    engine.is_away = False
+    assert come_back() == given
+    assert [spare] not in given.values()
+    assert host.leases() <= set(host.held)
+
+
+def test_a_stable_order_gives_every_address_of_a_scarce_pool(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = stable_hosts(tmp_path, monkeypatch, "10.1.0.0/29")
+    given = [hosts[i % 2].add(f"c{i}")[0] for i in range(5)]
+    assert sorted(given) == [f"10.1.0.{n}" for n in range(2, 7)]
+    with pytest.raises(CniError, match="is claimed") as error:
+        hosts[0].add("c9")
+    assert code_of(error) == POOL_EXHAUSTED
+    hosts[1].delete("c3")
+    assert hosts[0].add("c9") == [given[3]]
+
+
+def test_a_stable_order_of_both_families_passes_over_what_is_refused(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]
+    first, second = stable_hosts(tmp_path, monkeypatch, "10.1.0.0/24", ahead=0, ranges=ranges)
+    given = first.add("c1")
+    first.delete("c1")
+    assert second.add("c1") == given
+    second.delete("c1")
+    refused = {Address.parse(given[1]): "is another's"}
+    steps = Steps()
+    [same, other] = lan_local.add(first.request("ADD", "c1"), steps, refused).ips
+    assert [str(same.cidr.address), str(other.cidr.address) == given[1]] == [given[0], False]
+    steps.back()
+    assert not first.leases()
