@@ -254,7 +254,7 @@ def test_what_is_broken_is_passed_over_and_told(node: Node) -> None:
         (node.directory / name).write_text(content)
     os.mkfifo(node.directory / "pipe.conf")
     done = node.run("macvlan", "network", "ls", *where)
-    assert [line.split()[0] for line in done.stdout.decode().splitlines()] == ["NETWORK", "lan", "nulls"]
+    assert [line.split()[0] for line in done.stdout.decode().splitlines()] == ["NAME", "lan", "nulls"]
     assert [line.split()[0].rpartition("/")[2] for line in done.stderr.decode().splitlines()] == [
         "deep.conf", "nothing.conf", "pipe.conf", "ranges.conf", "types.conf",
     ]  # fmt: skip

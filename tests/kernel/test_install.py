@@ -285,7 +285,8 @@ def test_a_release_has_the_licences_of_all_that_it_bundles(release: Path) -> Non
     for name, version in parts.items():
         place = release / "licenses" / f"{name}-{version.replace(':', '_')}"
         texts = [place] if place.is_file() else list(place.iterdir())
-        assert texts and all(len(text.read_text()) > 500 for text in texts), name
+        assert texts and all(text.read_text() for text in texts), name
+        assert max(len(text.read_text()) for text in texts) > 500, name  # a NOTICE beside it may be short
     said = {line.split()[0] for line in command(release, "--version").stdout.splitlines()[2:]}
     assert said <= set(parts)
 
