@@ -1,4 +1,4 @@
-"""What `docker network create -d macvlan|ipvlan` takes, turned into a conflist.
+"""What `docker network create -d macvlan|ipvlan` takes, and podman's and compose's words, turned into a conflist.
 
 Sources: docker's reference of `network create` and its macvlan and ipvlan drivers (moby, libnetwork/drivers); the
 spelling host_iface is that of the drivers' first releases. Subnets of one family are one set of ranges, since docker
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from cni_cli.errors import CommandError
@@ -20,8 +20,11 @@ Subnet = IPv4Network | IPv6Network
 MTU = "com.docker.network.driver.mtu"
 HOST_ACCESS = "host_access"  # no option of docker's drivers
 CONFLICT = "conflict"  # likewise
+VLAN = "vlan"  # likewise
+METRIC, NO_DEFAULT_ROUTE = "metric", "no_default_route"  # podman's
 BOTH = {"parent": "parent", "host_iface": "parent", MTU: "mtu", "mtu": "mtu", "mode": "mode"}
-BOTH |= {HOST_ACCESS: HOST_ACCESS, CONFLICT: CONFLICT}
+BOTH |= {name: name for name in (HOST_ACCESS, CONFLICT, VLAN, METRIC, NO_DEFAULT_ROUTE)}
+OF_BRIDGES = "com.docker.network."  # options of docker's bridges, which compose files have for every driver
 OPTIONS = {
     "macvlan": {**BOTH, "macvlan_mode": "mode"},
     "ipvlan": {**BOTH, "ipvlan_mode": "mode", "ipvlan_flag": "flag", "flag": "flag"},
@@ -30,13 +33,21 @@ ROUTED = ("l3", "l3s")
 PASSTHRU = "passthru"
 VERSION = "1.0.0"
 # Options of docker's, by their names in the Namespace, that change nothing on one node; and those of a swarm.
-IDLE = {"attachable": "--attachable", "label": "--label", "ipam_opt": "--ipam-opt"}
+IDLE = {"attachable": "--attachable", "label": "--label", "ipam_opt": "--ipam-opt", "disable_dns": "--disable-dns"}
+NONE = "none"  # as a gateway's address: there is no router
 SWARM = {"config_only": "--config-only", "config_from": "--config-from", "ingress": "--ingress"}
 
 
+def kind_of(driver: str) -> str:
+    """macvlan or ipvlan, by which of its names a driver is given; any other as it is."""
+    return driver.removeprefix("cni-").removesuffix("-py") if driver.startswith("cni-") else driver
+
+
 def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The conflist, and remarks for the person. options: name, subnet, gateway, ip_range, aux_address, opt (lists of
-    text), ipv4, ipv6, internal, host_access (bool), ipam_driver, driver, scope, those of IDLE and SWARM.
+    """The conflist, and remarks for the person.
+
+    options: name, subnet, gateway, ip_range, aux_address, route, opt (lists of text), ipv4, ipv6, internal, host_access
+    (bool), ipam_driver, driver, scope, interface_name, those of IDLE and SWARM.
 
     CommandError.
     """
@@ -47,15 +58,19 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
             "It begins with a letter or digit; letters, digits, '_', '.' and '-' may follow.",
         )
     idle = [option for key, option in IDLE.items() if getattr(options, key)]
+    idle += [f"-o {text}" for text in options.opt if text.startswith(OF_BRIDGES) and not text.startswith(f"{MTU}=")]
     remarks = [f"Ignored, for it changes nothing on one node: {', '.join(idle)}."] if idle else []
     plugin: dict[str, Any] = {"type": kind}
-    driver = _driver_options(kind, options.opt)
+    named = [f"parent={options.interface_name}"] if options.interface_name else []
+    driver = _driver_options(kind, [*named, *(text for text in options.opt if f"-o {text}" not in idle)])
+    if VLAN in driver and "parent" not in driver:
+        raise CommandError("-o vlan: of which link?", "Such as -o parent=eth0 -o vlan=50.")
     if "parent" in driver:
         plugin["master"] = driver["parent"]
     else:
         plugin["internal"] = True
         remarks.append("No parent (-o parent=LINK): the network is isolated, its containers reach each other alone.")
-    plugin |= {key: driver[key] for key in ("mode", "flag", "mtu", "conflict") if key in driver}
+    plugin |= {key: driver[key] for key in ("vlan", "mode", "flag", "mtu", "conflict") if key in driver}
     if kind == "macvlan" and driver.get("mode") != PASSTHRU:
         plugin["mac"] = "stable"
     if driver.get(HOST_ACCESS, options.host_access):
@@ -67,6 +82,7 @@ def conflist(kind: str, options: Namespace) -> tuple[dict[str, Any], list[str]]:
         )
     if options.ipam_driver in ("default", "host-local"):
         plugin["ipam"] = _ipam(options, plugin, routed, remarks)
+        _set_routes(plugin["ipam"], options, driver)
         if not routed:
             plugin |= _of_ipv6(options, plugin, remarks)
     else:
@@ -103,9 +119,8 @@ IPVLAN_DHCP = (
 
 def _refuse_elsewhere(kind: str, options: Namespace) -> None:
     """Of docker's options, what is not for this program, or for no program on one node."""
-    if options.driver not in (None, kind, f"cni-{kind}-py"):
-        other = f"Call cni-{options.driver}-py." if options.driver in OPTIONS else "There are macvlan and ipvlan."
-        raise CommandError(f"--driver {options.driver}: this program makes {kind} networks", other)
+    if options.driver and kind_of(options.driver) != kind:
+        raise CommandError(f"--driver {options.driver}: this is not made here", "There are macvlan and ipvlan.")
     swarm = [option for key, option in SWARM.items() if getattr(options, key)]
     swarm += [f"--scope {options.scope}"] if options.scope not in (None, "local") else []
     if swarm:
@@ -114,7 +129,7 @@ def _refuse_elsewhere(kind: str, options: Namespace) -> None:
 
 def _refuse_addresses(options: Namespace) -> None:
     """Those that would go unheard: the addresses are another's."""
-    for option in ("subnet", "gateway", "ip_range", "aux_address"):
+    for option in ("subnet", "gateway", "ip_range", "aux_address", "route"):
         if getattr(options, option):
             raise CommandError(
                 f"--{option.replace('_', '-')} is host-local's, not that of --ipam-driver {options.ipam_driver}",
@@ -136,28 +151,74 @@ def _driver_options(kind: str, texts: list[str]) -> dict[str, Any]:
         key = known[name]
         if key in found:
             raise CommandError(f"-o {text}: {key} is given twice", "Leave one of them out.")
-        found[key] = _mtu(value) if key == "mtu" else _host_access(value) if key == HOST_ACCESS else value
+        found[key] = READ[key](text, value) if key in READ else value
     return found
 
 
-def _host_access(text: str) -> bool | list[str]:
+def _number(text: str, value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        what, such = (
+            ("an MTU is a number of bytes", "1500") if text.endswith(f"mtu={value}") else ("it is a number", "50")
+        )
+        raise CommandError(f"-o {text}: {what}", f"Such as {such}.")
+    return int(value)
+
+
+def _truth(text: str, value: str) -> bool:
+    if value not in ("true", "false", "1", "0"):
+        raise CommandError(f"-o {text}: it is true or false", "1 and 0 will do, too.")
+    return value in ("true", "1")
+
+
+def _host_access(_: str, value: str) -> bool | list[str]:
     """true, false, or the host's addresses, which the schema looks at."""
-    return text == "true" if text in ("true", "false") else text.split(",")
+    return value == "true" if value in ("true", "false") else value.split(",")
 
 
-def _mtu(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise CommandError(f"-o mtu={text}: an MTU is a number of bytes", "Such as 1500.")
-    return int(text)
+READ = {
+    "mtu": _number,
+    VLAN: _number,
+    METRIC: _number,
+    NO_DEFAULT_ROUTE: _truth,
+    HOST_ACCESS: _host_access,
+}
+
+
+def _set_routes(ipam: dict[str, Any], options: Namespace, driver: dict[str, Any]) -> None:
+    """podman's: --route DESTINATION,GATEWAY[,METRIC], and the metric of the default routes, or that there are none."""
+    routes = [] if driver.get(NO_DEFAULT_ROUTE) else ipam.pop("routes", [])
+    ipam.pop("routes", None)
+    if METRIC in driver:
+        routes = [route | {"priority": driver[METRIC]} for route in routes]
+    for text in options.route:
+        dst, *rest = text.split(",")
+        if not rest or len(rest) > 2:
+            raise CommandError(
+                f"--route {text}: it is DESTINATION,GATEWAY[,METRIC]", "Such as 10.9.0.0/16,192.168.50.2."
+            )
+        metric = {"priority": _number(f"metric={rest[1]}", rest[1])} if rest[1:] else {}
+        routes.append({"dst": str(_subnet(dst, "--route")), "gw": str(_address("--route", rest[0]))} | metric)
+    if routes:
+        ipam["routes"] = routes
 
 
 def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: list[str]) -> dict[str, Any]:
     subnets = _subnets(options)
     ranges: dict[Subnet, dict[str, Any]] = {subnet: {"subnet": str(subnet)} for subnet in subnets}
     for text in _each(options.gateway):
+        if text == NONE:
+            for one in ranges.values():
+                one.setdefault("gateway", NONE)
+            continue
         subnet = _subnet_of_a_gateway(text, subnets)
         _once(ranges[subnet], "gateway", str(ip_address(text)), f"--gateway {text}")
     for text in _each(options.ip_range):
+        if "-" in text:
+            first, last = (_address("--ip-range", end) for end in text.split("-", 1))
+            subnet = _subnet_of("--ip-range", str(first), subnets)
+            _once(ranges[subnet], "rangeStart", str(first), f"--ip-range {text}")
+            ranges[subnet]["rangeEnd"] = str(last)
+            continue
         part = _subnet(text, "--ip-range")
         inside = [subnet for subnet in subnets if _within(part, subnet)]
         if not inside:
@@ -263,11 +324,15 @@ def _subnet(text: str, option: str = "--subnet") -> Subnet:
     return meant
 
 
-def _subnet_of(option: str, text: str, subnets: list[Subnet]) -> Subnet:
+def _address(option: str, text: str) -> IPv4Address | IPv6Address:
     try:
-        address = ip_address("" if "%" in text else text)  # a zone is of one host alone
+        return ip_address("" if "%" in text else text)  # a zone is of one host alone
     except ValueError:
         raise CommandError(f"{option} {text}: it is not an IP address", "Such as 192.168.50.1.") from None
+
+
+def _subnet_of(option: str, text: str, subnets: list[Subnet]) -> Subnet:
+    address = _address(option, text)
     for subnet in subnets:
         if address in subnet:
             return subnet

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from cni_cli import cluster, doctor, install, leases, metrics, network, validate, versions
 from cni_cli.errors import told
+from cni_cli.parser import Parser
 from cni_core.errors import INTERNAL, IO_FAILURE, CniError
 
 FAILED = 1
-MISUSED = 2  # as argparse
 
 
-def parser_of(program: str, kind: str) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parser_of(program: str, kind: str) -> tuple[Parser, dict[str, Parser]]:
     """Of the executable `program`, whose networks are of `kind`; and of each of its commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=f"The CNI plugin {kind}. Runtimes call it with CNI_COMMAND in the environment; people may call:",
         epilog=f"`{program} COMMAND --help` says more of each.",
@@ -31,9 +31,20 @@ def parser_of(program: str, kind: str) -> tuple[argparse.ArgumentParser, dict[st
     return parser, commands.choices
 
 
+def _as_options(argv: Sequence[str]) -> Sequence[str]:
+    """`help COMMAND` and `version` are what other programs have for --help and --version."""
+    if argv[:1] == ["help"]:
+        return [*argv[1:], "--help"]
+    return ["--version"] if argv == ["version"] else argv
+
+
 def main(program: str, kind: str, argv: Sequence[str]) -> int:
     """Runs one command; the exit status."""
     parser, commands = parser_of(program, kind)
+    if not argv and sys.stdout.isatty():
+        parser.print_help()
+        return 0
+    argv = _as_options(argv)
     # A command of two words, beside one that is the first of them.
     joined = " ".join(argv[:2])
     options = parser.parse_args([joined, *argv[2:]] if joined in commands else argv)

@@ -62,15 +62,21 @@ def add_to(commands: Any, kind: str) -> None:
         ("ls", "list", ls, "list the macvlan and ipvlan networks"),
         ("inspect", None, inspect, "tell all about a network"),
         ("rm", "remove", rm, "remove networks, all or none; what running containers have stays theirs"),
+        ("exists", None, exists, "whether there is such a network: the exit status is 0, or 1"),
+        ("prune", None, prune, "remove every network that nobody is attached to"),
     ):
         parser = actions.add_parser(name, aliases=[alias] if alias else [], help=about, description=about)
-        if name != "ls":
+        if name not in ("ls", "prune"):
             parser.add_argument("name", nargs="+" if name == "rm" else None, metavar="NETWORK")
         add_directory(parser)
         if name == "rm":
             parser.add_argument("-f", "--force", action="store_true", help="although containers are attached")
-        else:
+        if name == "prune":
+            parser.add_argument("-f", "--force", action="store_true", help="without asking")
+        if name in ("ls", "inspect"):
             parser.add_argument("--json", action="store_true", help="for programs")
+        if name == "ls":
+            parser.add_argument("-q", "--quiet", action="store_true", help="names alone")
         parser.set_defaults(run=run)
     graph.add_to(actions)
 
@@ -87,9 +93,10 @@ def _add_create(actions: Any, kind: str) -> None:
     parser.add_argument("name", metavar="NETWORK")
     for option, metavar, about in (
         ("--subnet", "SUBNET", "ADDRESS/LENGTH; one for each family, or more"),
-        ("--gateway", "ADDRESS", "the router of a subnet (default: its first address)"),
-        ("--ip-range", "SUBNET", "the part of a subnet that addresses are chosen from"),
+        ("--gateway", "ADDRESS", "the router of a subnet (default: its first address), or none"),
+        ("--ip-range", "SUBNET", "the part of a subnet that addresses are chosen from; or FIRST-LAST"),
         ("--aux-address", "NAME=ADDRESS", "never to be given"),
+        ("--route", "SUBNET,ADDRESS", "a way that the containers get: a destination, and by whom; perhaps ,METRIC"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
     parser.add_argument("-o", "--opt", action="append", default=[], metavar="NAME=VALUE", help="of the driver")
@@ -108,12 +115,15 @@ def _add_create(actions: Any, kind: str) -> None:
     once.add_argument("--print", action="store_true", help="print the conflist, and write nothing")
     add_directory(parser)
     add_bin_directory(parser)
-    habits = parser.add_argument_group("taken because docker has them")
-    habits.add_argument("-d", "--driver", metavar="KIND", help=f"{kind}, as this program is")
+    parser.add_argument("-d", "--driver", metavar="KIND", help=f"macvlan or ipvlan (default: {kind})")
+    parser.add_argument("--interface-name", default="", metavar="LINK", help="as -o parent=LINK")
+    parser.add_argument("--ignore", action="store_true", help="succeed where there is such a network already")
+    habits = parser.add_argument_group("taken because docker and podman have them")
     habits.add_argument("--scope", metavar="SCOPE", help="local")
     habits.add_argument("--label", action="append", metavar="TEXT", help="ignored")
     habits.add_argument("--ipam-opt", action="append", metavar="TEXT", help="ignored")
     _add_boolean(habits, "--attachable", "ignored")
+    _add_boolean(habits, "--disable-dns", "ignored: there is no name server")
     _add_boolean(habits, "--config-only", argparse.SUPPRESS)
     _add_boolean(habits, "--ingress", argparse.SUPPRESS)
     habits.add_argument("--config-from", help=argparse.SUPPRESS)
@@ -131,6 +141,10 @@ def _add_boolean(parser: Any, option: str, about: str, *, default: bool = False)
 
 
 def create(options: argparse.Namespace) -> int:
+    if options.ignore and any(network.name == options.name for network in networks_in(options.dir)):
+        return 0
+    if options.driver and docker.kind_of(options.driver) in docker.OPTIONS:
+        options.kind = docker.kind_of(options.driver)
     document, remarks = docker.conflist(options.kind, options)
     document["plugins"][0]["type"] = _type(options.kind, options.bin_dir)
     remarks += _without_machine_id(document["plugins"][0])
@@ -262,7 +276,9 @@ def _remarks_on(ranges: list[Range], index: int) -> Iterator[str]:
 def ls(options: argparse.Namespace) -> int:
     networks = networks_in(options.dir)
     _remark([f"{broken.file} is passed over: {broken.why}" for broken in broken_in(options.dir)])
-    if options.json:
+    if options.quiet:
+        print(*(network.name for network in networks), sep="\n", end="\n" if networks else "")
+    elif options.json:
         print(json.dumps([_summary(network, _leases_of(network)) for network in networks], indent=2))
     else:
         summaries = [_summary(network, _leases_of(network)) for network in networks]
@@ -418,6 +434,24 @@ def rm(options: argparse.Namespace) -> int:
         network.file.unlink()
         print(printable(network.name))
     return 0
+
+
+def exists(options: argparse.Namespace) -> int:
+    return int(options.name not in [network.name for network in networks_in(options.dir)])
+
+
+def prune(options: argparse.Namespace) -> int:
+    """0 also where there was nothing to remove, or the person does not want it."""
+    unused = [one.name for one in networks_in(options.dir) if not (attached(one.name) or _of_other_plugins(one))]
+    if not unused:
+        return 0
+    if not options.force:
+        if not sys.stdin.isatty():
+            raise CommandError(f"{', '.join(unused)}: nobody is there to be asked", "--force removes them without.")
+        print(f"Remove {', '.join(unused)}? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 0
+    return rm(argparse.Namespace(dir=options.dir, name=unused, force=False))
 
 
 def _of_other_plugins(network: Network) -> list[Attachment]:

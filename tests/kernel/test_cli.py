@@ -392,6 +392,22 @@ def test_a_network_beside_a_clusters_is_warned_of(node: Node) -> None:
     assert found[what] == "warning"
 
 
+def test_one_program_makes_networks_of_both_kinds_and_removes_what_nobody_uses(node: Node) -> None:
+    where = ("--dir", str(node.directory))
+    used = node.create("used", "--subnet", "10.1.0.0/24", "-o", "parent=eth0")
+    db = node.create("db", "-d", "ipvlan", "--subnet", "10.60.0.0/24", "--interface-name", "eth0", "-o", "vlan=60")
+    assert (db["type"].removeprefix("cni-").removesuffix("-py"), db["master"], db["vlan"]) == ("ipvlan", "eth0", 60)
+    assert node.ok("network", "ls", "-q", *where) == "db\nused\n"
+    assert [node.run("macvlan", "network", "exists", name, *where).returncode for name in ("db", "other")] == [0, 1]
+    assert node.ok("network", "create", "db", "--ignore", *where) == ""
+    pod = node.lan.host("pod")
+    assert node.lan.macvlan.add(pod, used).status == 0
+    assert "nobody is there to be asked" in node.refused("network", "prune", *where)
+    assert node.ok("network", "prune", "--force", *where) == "db\n"
+    assert node.ok("network", "ls", "-q", *where) == "used\n"
+    node.lan.macvlan.delete(pod, used).succeeded()
+
+
 def test_print_writes_nothing(node: Node) -> None:
     where = ("--dir", str(node.directory))
     text = node.ok("network", "create", "lan", "--subnet", "10.1.0.0/24", "-o", "parent=eth0", "--print", *where)

@@ -16,7 +16,7 @@ from tests.unit.strategies import ips
 
 
 def options(**given: Any) -> Namespace:
-    lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt")}
+    lists: dict[str, Any] = {key: [] for key in ("subnet", "gateway", "ip_range", "aux_address", "opt", "route")}
     others = dict.fromkeys(("driver", "scope", *IDLE, *SWARM))
     plain = {
         "name": "lan",
@@ -26,6 +26,7 @@ def options(**given: Any) -> Namespace:
         "ipam_driver": "default",
         "host_access": False,
         "cluster": "",
+        "interface_name": "",
     }
     return Namespace(**others | plain | lists | given)
 
@@ -222,7 +223,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other kind's option": ({"subnet": ["10.1.0.0/24"], "opt": ["ipvlan_mode=l2"]}, "no such option"),
     "option without value": ({"subnet": ["10.1.0.0/24"], "opt": ["parent"]}, "no value"),
     "option twice": ({"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0", "host_iface=eth1"]}, "twice"),
-    "another kind": ({"driver": "ipvlan"}, "Call cni-ipvlan-py."),
     "no kind of ours": ({"driver": "bridge"}, "There are macvlan and ipvlan."),
     "swarm": ({"scope": "swarm"}, "for a swarm"),
     "template": ({"config_only": True}, "--config-only is for a swarm"),
@@ -235,8 +235,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "loopback": ({"subnet": ["127.0.0.0/24"]}, "no addresses for containers"),
     "IPv4-mapped": ({"subnet": ["::ffff:10.1.0.0/120"]}, "no addresses for containers"),
     "a zone": ({"subnet": ["fe80::/64"], "gateway": ["fe80::1%eth0"]}, "not an IP address"),
-    "a far option": ({"subnet": ["10.1.0.0/24"], "opt": ["com.docker.network.bridge.name=x"]}, "It has parent,"),
+    "a far option": ({"subnet": ["10.1.0.0/24"], "opt": ["bridge.name=x"]}, "It has parent,"),
     "other digits": ({"subnet": ["10.1.0.0/24"], "opt": ["mtu=\u0663"]}, "number of bytes"),
+    "VLAN of nothing": ({"subnet": ["10.1.0.0/24"], "opt": ["vlan=50"]}, "of which link?"),
+    "no number": ({"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0", "vlan=x"]}, "it is a number"),
+    "no truth": ({"subnet": ["10.1.0.0/24"], "opt": ["no_default_route=maybe"]}, "true or false"),
+    "half a route": ({"subnet": ["10.1.0.0/24"], "route": ["10.9.0.0/16"]}, "DESTINATION,GATEWAY"),
+    "route to nobody": ({"subnet": ["10.1.0.0/24"], "route": ["10.9.0.0/16,x"]}, "not an IP address"),
     "MTU": ({"subnet": ["10.1.0.0/24"], "opt": ["mtu=big"]}, "number of bytes"),
     "name": ({"name": "../lan", "subnet": ["10.1.0.0/24"]}, "network's name"),
 }
@@ -263,3 +268,43 @@ def test_every_gateway_is_put_into_its_own_subnet(address: Any, length: int, off
         return
     [[one]] = found["ipam"]["ranges"]
     assert ip_address(one["gateway"]) in ip_network(one["subnet"])
+
+
+# What podman and compose have
+
+
+LAN = {"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0"]}
+
+
+def test_a_gateway_may_be_none() -> None:
+    both = {"subnet": ["10.1.0.0/24", "fd00:1::/64"], "gateway": ["fd00:1::9", "none"]}
+    [[ipv4], [ipv6]] = plugin("macvlan", **LAN | both)["ipam"]["ranges"]
+    assert (ipv4["gateway"], ipv6["gateway"]) == ("none", "fd00:1::9")
+
+
+def test_a_part_of_the_subnet_may_be_from_here_to_there() -> None:
+    [[one]] = plugin("macvlan", **LAN, ip_range=["10.1.0.10-10.1.0.20"])["ipam"]["ranges"]
+    assert (one["rangeStart"], one["rangeEnd"]) == ("10.1.0.10", "10.1.0.20")
+
+
+def test_routes_as_podman_has_them() -> None:
+    opt = ["parent=eth0", "metric=50"]
+    ipam = plugin("macvlan", subnet=["10.1.0.0/24"], opt=opt, route=["10.9.0.0/16,10.1.0.2,7"])["ipam"]
+    assert ipam["routes"] == [
+        {"dst": "0.0.0.0/0", "priority": 50},
+        {"dst": "10.9.0.0/16", "gw": "10.1.0.2", "priority": 7},
+    ]
+    none = plugin("macvlan", subnet=["10.1.0.0/24"], opt=["parent=eth0", "no_default_route=1"])["ipam"]
+    assert "routes" not in none
+
+
+def test_the_parent_and_its_vlan_have_words_of_their_own() -> None:
+    found = plugin("macvlan", subnet=["10.1.0.0/24"], interface_name="eth0", opt=["vlan=50"])
+    assert (found["master"], found["vlan"]) == ("eth0", 50)
+
+
+def test_what_has_no_meaning_here_is_a_remark() -> None:
+    bridge = "com.docker.network.bridge.name=br0"
+    given = options(subnet=["10.1.0.0/24"], opt=["parent=eth0", bridge], disable_dns=True)
+    _, remarks = conflist("macvlan", given)
+    assert f"Ignored, for it changes nothing on one node: --disable-dns, -o {bridge}." in remarks
