@@ -155,7 +155,8 @@ def _of_cluster(cluster: Cluster) -> Iterator[Check]:
         if weak:
             yield Check(FAILURE, f"{about}: {endpoint}: {weak}", "Every member of it must be updated.")
     if not answering:
-        yield Check(FAILURE, f"{about}: no endpoint answers; the last contact: {in_words(cluster.last())}")
+        what = f"{about}: no endpoint answers; the last contact: {in_words(cluster.last())}"
+        yield Check(FAILURE, what, "See whether etcd runs there: systemctl status etcd.")
         return
     with cluster.contact() as etcd:
         yield from _of_registration(cluster, etcd)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cni_cli.conflists import KINDS
+from cni_cli.conflists import KINDS, add_directory
 from cni_cli.kinds import has_leases, link_kind
 from cni_core.address import Cidr
 from cni_core.config import SUPPORTED, version_of
@@ -58,6 +58,10 @@ IPAM_TYPES = ("host-local", "lan-local", "dhcp", "static")
 IPV6_MIN_MTU = 1280  # RFC 8200, 5: the kernel has no IPv6 on a link of less
 
 
+STDIN = "-"
+SUFFIXES = (".conflist", ".conf", ".json")  # of the files that libcni reads
+
+
 @dataclass(frozen=True)
 class Finding:
     """line counts from 1, 0 where none is known; serious: a call would fail, else it is only suspicious."""
@@ -78,16 +82,18 @@ def add_to(commands: Any, kind: str) -> None:
         description="Checks configurations as the plugins do, and looks for keys that are misspelt. "
         "Exit status: 0 if every file is valid, 1 if one is not, 2 if one cannot be read.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a .conf or .conflist")
+    about = "a .conf or .conflist; a directory of such; a network's name; or - for standard input"
+    parser.add_argument("files", nargs="+", metavar="FILE", help=about)
     parser.add_argument("--json", action="store_true", help="for programs")
+    add_directory(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     status, document = 0, {}
-    for file in options.files:
+    for file in (file for named in options.files for file in _files(named, options.dir)):
         try:
-            found = findings(Path(file).read_bytes())
+            found = findings(sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes())
         except OSError as error:
             print(f"{printable(file)}: {error.strerror}", file=sys.stderr)
             status = 2
@@ -106,6 +112,16 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(document, indent=2))
     return status
+
+
+def _files(named: str, directory: str) -> list[str]:
+    """What is meant: of a directory, its networks' files; of a network's name, its file. Else as it is named."""
+    path = Path(named)
+    if path.is_dir():
+        return [str(file) for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
+    if named == STDIN or path.exists() or not is_cni_name(named):
+        return [named]
+    return [str(file) for suffix in SUFFIXES if (file := Path(directory, named + suffix)).exists()] or [named]
 
 
 def findings(content: bytes) -> list[Finding]:

@@ -425,6 +425,11 @@ def test_validate(node: Node, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"did you mean bridge?" in done.stdout
     assert node.run("macvlan", "validate", str(tmp_path / "absent")).returncode == 2
+    where = ("--dir", str(node.directory))
+    assert node.ok("validate", "lan", *where) == node.ok("validate", str(node.directory)) == f"{good}: valid\n"
+    argv = [str(OURS / "cni-macvlan-py"), "validate", "-"]
+    done = node.lan.node.run(argv, input=bad.read_bytes(), env={}, check=False)
+    assert (done.returncode, b"-:" in done.stdout) == (1, True)
 
 
 def test_help_and_misuse(node: Node) -> None:
