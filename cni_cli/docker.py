@@ -244,6 +244,12 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
                 "Leave it out; or, if the router has another address, name that: --gateway.",
             )
         _once(ranges[subnet].setdefault("auxAddresses", {}), name, excluded, f"--aux-address {text}")
+    if not (alone or options.internal):
+        remarks += [
+            f"The router of {subnet} is taken to be {guessed}, the first address; --gateway names another, or none."
+            for subnet, one in ranges.items()
+            if "gateway" not in one and (guessed := _gateway(one, subnet))
+        ]
     sets = [[ranges[subnet] for subnet in subnets if subnet.version == version] for version in (4, 6)]
     ipam: dict[str, Any] = {"type": "host-local", "ranges": [part for part in sets if part], "order": "stable"}
     if options.cluster:

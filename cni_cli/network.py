@@ -166,6 +166,8 @@ def create(options: argparse.Namespace) -> int:
         _remark(remarks)
         print(text_of(document), end="")
         return 0
+    if not os.path.isdir(options.dir):
+        remarks.append(f"{options.dir} was not there, and is made.")
     with locked(options.dir):
         refuse_name(options.dir, options.name)
         remarks += _fit_for_the_node(network, networks_in(options.dir), ask=True)

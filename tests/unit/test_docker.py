@@ -308,3 +308,12 @@ def test_what_has_no_meaning_here_is_a_remark() -> None:
     given = options(subnet=["10.1.0.0/24"], opt=["parent=eth0", bridge], disable_dns=True)
     _, remarks = conflist("macvlan", given)
     assert f"Ignored, for it changes nothing on one node: --disable-dns, -o {bridge}." in remarks
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, True), ({"gateway": ["10.1.0.9"]}, False), ({"gateway": ["none"]}, False), ({"internal": True}, False)],
+)
+def test_a_router_that_is_guessed_is_told(given: dict[str, Any], told: bool) -> None:
+    _, remarks = conflist("macvlan", options(**LAN | given))
+    assert any(remark.startswith("The router of 10.1.0.0/24 is taken to be 10.1.0.1,") for remark in remarks) == told
