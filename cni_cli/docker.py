@@ -255,7 +255,9 @@ def _ipam(options: Namespace, plugin: dict[str, Any], routed: bool, remarks: lis
     if options.cluster:
         ipam = ipam | {"type": "lan-local", "cluster": options.cluster}
     if not (options.internal or plugin.get("internal")):
-        ipam["routes"] = [{"dst": dst} for dst, part in zip(("0.0.0.0/0", "::/0"), sets, strict=True) if part]
+        # Where there is no router, nothing leads further than the subnet.
+        routed_sets = [any(one.get("gateway") != NONE for one in part) for part in sets]
+        ipam["routes"] = [{"dst": dst} for dst, leads in zip(("0.0.0.0/0", "::/0"), routed_sets, strict=True) if leads]
     return ipam
 
 

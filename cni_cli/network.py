@@ -167,6 +167,7 @@ def create(options: argparse.Namespace) -> int:
         print(text_of(document), end="")
         return 0
     if not os.path.isdir(options.dir):
+        _fit_for_the_node(network, [], ask=True)  # so that a network that is refused leaves no directory
         remarks.append(f"{options.dir} was not there, and is made.")
     with locked(options.dir):
         refuse_name(options.dir, options.name)
@@ -277,6 +278,8 @@ def _remarks_on(ranges: list[Range], index: int) -> Iterator[str]:
 
 def ls(options: argparse.Namespace) -> int:
     networks = networks_in(options.dir)
+    if not os.path.isdir(options.dir):
+        _remark([f"There is no {options.dir}."])
     _remark([f"{broken.file} is passed over: {broken.why}" for broken in broken_in(options.dir)])
     if options.quiet:
         print(*(network.name for network in networks), sep="\n", end="\n" if networks else "")

@@ -49,6 +49,10 @@ class Parser(argparse.ArgumentParser):
         dashed = next((word for word in given if word.startswith(DASHES)), None)
         if dashed and self._subparsers is None:  # else it is a command's own parser that says so
             self.error(f"{dashed} begins with a dash that is no hyphen: --{dashed.lstrip('—–-')}")
+        # Of the program: before argparse misses a command.
+        first = given[0] if given and self._subparsers else ""
+        if first.startswith("-") and first.partition("=")[0] not in self._option_string_actions:
+            self.error(self._unknown(first))
         found, rest = super().parse_known_args(given, namespace)
         if rest:
             self.error(self._unknown(rest[0]))
@@ -69,7 +73,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(known)}{_meant(str(value), known)}")
         others = OF_NETWORKS if "rm" in known else ELSEWHERE
         meant = f": did you mean `{others[value]}`?" if value in others else _meant(str(value), known)
-        among = f" among {', '.join(known)}"
+        among = f"; there are {', '.join(known)}"
         raise argparse.ArgumentError(None, f"there is no command {value}{meant or among}")
 
     def error(self, message: str) -> NoReturn:
@@ -79,5 +83,5 @@ class Parser(argparse.ArgumentParser):
 
 def _meant(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about a word that is not known; empty where nothing comes near it."""
-    near = get_close_matches(word, list(known), n=2)
+    near = get_close_matches(word, list(known), n=2, cutoff=0.75)
     return f": did you mean {' or '.join(near)}?" if near else ""

@@ -80,7 +80,7 @@ def main(plugins: Mapping[str, Callable[[], Plugin]], commands: Callable[[], Com
     name = called if called in plugins else next(iter(plugins))
     if b"CNI_COMMAND" in process_environ:
         _exit(_called_by_runtime(plugins[name]))
-    if sys.argv[1:] and sys.argv[1] in _OF_NETAVARK and name == next(iter(plugins)):
+    if _is_netavarks(sys.argv[1:]) and name == next(iter(plugins)):
         _exit(_called_by_netavark(sys.argv[1:], plugins[name]))
     _exit(_called_by_hand(name, plugins[name], commands))
 
@@ -218,6 +218,11 @@ def _called_by_runtime(plugin: Callable[[], Plugin]) -> int:
         return _told(_failure(second_tier.begin_anew(str(missing), stdin), _error_version(stdin)))
 
 
+def _is_netavarks(arguments: list[str]) -> bool:
+    """Its create has no arguments: with some it is a person's, who means `network create`, and is told so."""
+    return bool(arguments) and arguments[0] in _OF_NETAVARK and not (arguments[0] == "create" and arguments[1:])
+
+
 def _called_by_netavark(arguments: list[str], plugin: Callable[[], Plugin]) -> int:
     """The exit status. Its errors are told in its own form, {"error": MESSAGE}."""
     stdin: bytes | None = None
@@ -260,7 +265,9 @@ def _debugging(stdin: bytes) -> Callable[[str], None]:
 def _called_by_hand(name: str, plugin: Callable[[], Plugin], commands: Callable[[], Commands]) -> int:
     if not second_tier.IS_THIS:
         return _told(_failure(second_tier.begin_anew("CNI_COMMAND is not set", None), LATEST))
-    if sys.argv[1:]:
+    from posix import isatty
+
+    if sys.argv[1:] or isatty(1):  # a person, who is shown the commands
         return commands()(sys.argv[0].rpartition("/")[2], sys.argv[1:])
     _write(2, usage(name).encode())
     return _told(call(process_environ, b"", plugin))

@@ -278,8 +278,10 @@ LAN = {"subnet": ["10.1.0.0/24"], "opt": ["parent=eth0"]}
 
 def test_a_gateway_may_be_none() -> None:
     both = {"subnet": ["10.1.0.0/24", "fd00:1::/64"], "gateway": ["fd00:1::9", "none"]}
-    [[ipv4], [ipv6]] = plugin("macvlan", **LAN | both)["ipam"]["ranges"]
+    ipam = plugin("macvlan", **LAN | both)["ipam"]
+    [[ipv4], [ipv6]] = ipam["ranges"]
     assert (ipv4["gateway"], ipv6["gateway"]) == ("none", "fd00:1::9")
+    assert ipam["routes"] == [{"dst": "::/0"}]
 
 
 def test_a_part_of_the_subnet_may_be_from_here_to_there() -> None:

@@ -9,7 +9,7 @@ from cni_cli.main import main
 MISTYPED = {
     "newtork ls": ("cni-macvlan-py", "there is no command newtork: did you mean network?"),
     "ls": ("cni-macvlan-py", "there is no command ls: did you mean `network ls`?"),
-    "frobnicate": ("cni-macvlan-py", "there is no command frobnicate among network, validate,"),
+    "frobnicate": ("cni-macvlan-py", "there is no command frobnicate; there are network, validate,"),
     "network delete lan": ("cni-macvlan-py network", "there is no command delete: did you mean `rm`?"),
     "network crate lan": ("cni-macvlan-py network", "there is no command crate: did you mean create"),
     "network create --subent 10.1.0.0/24 lan": (
@@ -24,6 +24,8 @@ MISTYPED = {
         "cni-macvlan-py network create",
         "there is no option --subn: did you mean",
     ),
+    "--verison": ("cni-macvlan-py", "there is no option --verison: did you mean --version?"),
+    "network create --filter x lan": ("cni-macvlan-py network create", "there is no option --filter"),
     "network ls --jso": ("cni-macvlan-py network ls", "there is no option --jso: did you mean --json?"),
     "network inspect": ("cni-macvlan-py network inspect", "the following arguments are required: NETWORK"),
     "leases lan again": ("cni-macvlan-py leases", "'again' is one argument too many"),
