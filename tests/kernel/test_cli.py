@@ -148,7 +148,7 @@ def test_a_parent_that_somebody_else_uses_otherwise(node: Node) -> None:
         assert "by somebody else" in node.refused("network", "create", "other", *subnet, kind=other)
         node.lan.node.ip("link del theirs")
     assert links(node.lan.node) == ["eth0"]
-    assert not list(node.directory.iterdir())
+    assert not node.directory.exists()
 
 
 def test_l3_beside_a_subnet_that_the_host_sends_elsewhere(node: Node) -> None:
