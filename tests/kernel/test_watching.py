@@ -82,7 +82,7 @@ def test_doctor_finds_a_lost_host_route_and_what_it_says_mends_it(watched: Watch
     assert watched.doctor("routed") == {"network routed: ipvlan l3, flag bridge on eth0": ("ok", "")}
     # One that is there, and passed by.
     lan.node.ip_batch(["link add aside type dummy", "link set aside up", f"route add {subnet} dev aside table 99"])
-    lan.node.ip(f"rule add to {subnet} lookup 99 priority 500")
+    lan.node.ip(f"{'-6' if ':' in subnet else '-4'} rule add to {subnet} lookup 99 priority 500")
     [(what, (level, mend))] = watched.doctor("routed", expected=1).items()
     assert what == f"network routed: the host has the route {subnet} dev eth0, but sends its packets to aside"
     assert "`ip rule` has 500 (table 99)" in mend
@@ -90,7 +90,7 @@ def test_doctor_finds_a_lost_host_route_and_what_it_says_mends_it(watched: Watch
 
 def test_doctor_of_one_network_blames_that_one(watched: Watched) -> None:
     watched.network(name="first")
-    watched.network(name="second", type="ipvlan")
+    watched.network(name="second", type="ipvlan", ipam=watched.lan.ipam("10.2.0.0/24"))
     for name, other in (("first", "second"), ("second", "first")):
         told = list(watched.doctor(name, expected=1))
         assert told
