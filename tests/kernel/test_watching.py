@@ -89,8 +89,9 @@ def test_doctor_finds_a_lost_host_route_and_what_it_says_mends_it(watched: Watch
 
 
 def test_doctor_of_one_network_blames_that_one(watched: Watched) -> None:
-    watched.network(name="first")
-    watched.network(name="second", type="ipvlan", ipam=watched.lan.ipam("10.2.0.0/24"))
+    for name, kind, part in (("first", "macvlan", "10.1.0.0/25"), ("second", "ipvlan", "10.1.0.128/25")):
+        ranges = [[{"subnet": "10.1.0.0/24", "ipRange": part}]]
+        watched.network(name=name, type=kind, ipam=watched.lan.ipam() | {"ranges": ranges})
     for name, other in (("first", "second"), ("second", "first")):
         told = list(watched.doctor(name, expected=1))
         assert told
