@@ -120,10 +120,10 @@ kernel-cluster:
 FROM = 2>&1 | sed --unbuffered 's/^/$(1) | /'
 
 kernel-launcher:
-	$(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel $(addprefix --ignore ,$(OF_CLUSTERS)) $(call FROM,launcher)
+	$(LAB) --timeout 3600 -- $(VENV)/bin/pytest tests/kernel $(addprefix --ignore ,$(OF_CLUSTERS)) $(call FROM,launcher)
 
 kernel-second-tier:
-	CNI_TIER=second $(LAB) --timeout 2400 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
+	CNI_TIER=second $(LAB) --timeout 3600 -- $(VENV)/bin/pytest tests/kernel --ignore tests/kernel/test_launcher.py \
 		--ignore tests/kernel/test_hostile.py --ignore tests/kernel/test_conformance.py \
 		--ignore tests/kernel/test_install.py --ignore tests/kernel/test_image.py --ignore tests/kernel/test_elsewhere.py \
 		$(addprefix --ignore ,$(OF_CLUSTERS)) --ignore tests/kernel/test_podman5.py $(call FROM,full program)
